@@ -29,11 +29,11 @@ _NAMES = {
     "chi_squared": "divergence", "fisher_divergence": "divergence", "hellinger": "divergence", "jensen_shannon": "divergence",
     "kolmogorov": "divergence", "kullback_leibler": "divergence", "total_variation": "divergence", "wasserstein1": "divergence",
     "wasserstein2": "divergence",
-    "explain": "theorems", "verify": "theorems",
+    "explain": "report.explain", "verify": "theorems",
     "from_json": "serial", "load": "serial", "save": "serial", "to_json": "serial",
 }  # fmt: skip
 
-__all__ = sorted([*_MODULES, *_NAMES])  # noqa: PLE0605
+__all__ = sorted([*_MODULES, *_NAMES])
 
 
 def __getattr__(name):

@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 
-__all__ = ["as_points", "finite", "frozen", "like", "namespace", "positive_int", "seed_words", "stream"]
+__all__ = ["as_points", "equal_fields", "finite", "frozen", "like", "namespace", "positive_int", "seed_words", "stream"]
 
 
 def namespace(x):
@@ -68,6 +68,14 @@ def frozen(value, dtype=np.float64):
     array = np.array(value, dtype=dtype, order="C", copy=True)
     array.setflags(write=False)
     return array
+
+
+def equal_fields(self, other):
+    """Equality of two frozen values field by field, arrays compared as a whole (an ``__eq__`` for dataclasses that hold arrays)."""
+    if type(self) is not type(other):
+        return NotImplemented
+    pairs = ((getattr(self, name), getattr(other, name)) for name in self.__dataclass_fields__)
+    return all(np.array_equal(a, b) if isinstance(a, np.ndarray) or isinstance(b, np.ndarray) else a == b for a, b in pairs)
 
 
 def seed_words(seed, purpose):

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._arrays import as_points, finite, like, namespace, positive_int, stream
+from ._arrays import as_points, equal_fields, finite, like, namespace, positive_int, stream
 
-__all__ = ["Kernel", "autoregressive", "euler_maruyama", "euler_maruyama_marginals", "ornstein_uhlenbeck", "variance_exploding", "variance_preserving"]
+__all__ = [
+    "Kernel", "autoregressive", "euler_maruyama", "euler_maruyama_marginals", "ornstein_uhlenbeck", "variance_exploding", "variance_preserving",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,10 +43,7 @@ class Kernel:
             return NotImplemented
         return Kernel(self.m * earlier.m, self.m * self.m * earlier.v + self.v, self.log_m + earlier.log_m)
 
-    def __eq__(self, other):
-        if not isinstance(other, Kernel):
-            return NotImplemented
-        return all(np.array_equal(getattr(self, k), getattr(other, k)) for k in ("m", "v", "log_m"))
+    __eq__ = equal_fields
 
     def __hash__(self):
         return hash((np.asarray(self.m).tobytes(), np.asarray(self.v).tobytes()))

@@ -114,7 +114,7 @@ def exact(law, forward=ornstein_uhlenbeck):
     Raises TypeError if ``law`` cannot be noised, or if ``forward`` is a Kernel instead of a function of t.
     """
     if not hasattr(law, "noised"):
-        raise TypeError(f"law: got {type(law).__name__}, allowed is a Law (something with .noised(kernel)); an array of samples: wrap it in Empirical")
+        raise TypeError(f"law: got {type(law).__name__}, allowed is a Law (it has .noised(kernel)); an array of samples: wrap it in Empirical")
     if isinstance(forward, Kernel) or not callable(forward):
         raise TypeError(f"forward: got {type(forward).__name__}, allowed is a function t -> Kernel, such as ornstein_uhlenbeck itself")
     return Exact(law, forward)

@@ -27,6 +27,7 @@ TABLES = {
     "two noises": sd.Table(G, 1.0, 0.1, [[0.3, 0.0]] + [[0.3, 0.2]] * 11),
 }
 FULL = np.array([[0.9, 0.4, 0.0], [0.4, 0.5, 0.1], [0.0, 0.1, 1.4]])
+OTHER = np.array([[1.0, 0.2, 0.3], [0.2, 0.8, 0.0], [0.3, 0.0, 1.2]])
 MU = np.array([1.3, -0.2, 0.5])
 
 
@@ -48,7 +49,7 @@ def probed(table, score, start):
 @pytest.mark.parametrize("start", ["isotropic", "full"])
 def test_the_engine_agrees_with_the_probed_affine_map(name, start):
     target = sd.Gaussian(MU, FULL)
-    begin = sd.standard_normal(3) if start == "isotropic" else sd.Gaussian([0.1, 0.2, -0.3], np.array([[1.0, 0.2, 0.3], [0.2, 0.8, 0.0], [0.3, 0.0, 1.2]]))
+    begin = sd.standard_normal(3) if start == "isotropic" else sd.Gaussian([0.1, 0.2, -0.3], OTHER)
     score = sd.score.perturbed(sd.score.exact(target), 0.3, [1.0, 1.0, 0.0])
     law = sd.propagate(TABLES[name], score, start=begin)
     mean, cov = probed(TABLES[name], score, begin)

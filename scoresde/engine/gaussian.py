@@ -15,7 +15,7 @@ def propagate_gaussian(table, score, start, *, keep="last"):
     start : Gaussian; score : has ``affine(t) -> (p_t, shift)``, or is None for a table that never evaluates it.
     """
     d = start.dim
-    basis, spectrum = (None, None) if score is None else eigenbasis(score.affine(float(table.score_times[0]))[0])
+    basis = None if score is None else eigenbasis(score.affine(float(table.score_times[0]))[0])
     mean0, cov0 = start.mean(), _spread(start)
     if basis is not None:
         mean0 = basis.T @ mean0
@@ -56,8 +56,8 @@ def propagate_gaussian(table, score, start, *, keep="last"):
 def _shift(mean, cov, new_mean, cross, own, with_noise, unit, lags, S):
     """Push (new y, and this row's noise) in front of the remembered ones and forget the oldest of each."""
     zero = np.zeros_like(own)
-    old = [*range(lags - 1)] + [*range(lags, S - 1)]  # what stays: all lags but the last, all noises but the last
-    names = ["y", *range(lags - 1)] + (["z", *range(lags, S - 1)] if S > lags else [])
+    old = [*range(lags - 1), *range(lags, S - 1)]  # what stays: all lags but the last, all noises but the last
+    names = ["y", *range(lags - 1), *(["z", *range(lags, S - 1)] if lags < S else [])]
 
     def entry(p, q):
         if p == "y" and q == "y":
@@ -79,12 +79,9 @@ def _shift(mean, cov, new_mean, cross, own, with_noise, unit, lags, S):
 
 
 def eigenbasis(law):
-    """(Q or None, eigenvalues) of the covariance; None when it is diagonal already."""
+    """The eigenvectors of the covariance, as columns; None when it is diagonal already."""
     cov = _spread(law)
-    if cov.ndim == 1:
-        return None, cov
-    values, vectors = np.linalg.eigh(cov)
-    return vectors, values
+    return None if cov.ndim == 1 else np.linalg.eigh(cov)[1]
 
 
 def _spread(law):

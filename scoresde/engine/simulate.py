@@ -8,7 +8,7 @@ from pathlib import Path as File
 
 import numpy as np
 
-from .._arrays import finite, namespace, positive_int, seed_words
+from .._arrays import equal_fields, finite, namespace, positive_int, seed_words
 from ..errors import NoMethod, NotTrusted
 from . import loop
 from .fused import program, run
@@ -28,6 +28,8 @@ class Path:
 
     times: np.ndarray
     states: np.ndarray
+
+    __eq__ = equal_fields
 
 
 def simulate(table, score, n, *, seed, start=None, engine="auto", device=None, dtype=np.float64, batch=None):

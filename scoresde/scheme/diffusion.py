@@ -32,9 +32,9 @@ def exponential_absolute(grid):
 
 
 def exponential_relative(grid):
-    r"""The relative score U = s + y is frozen, the linear part -Y solved: y' = e^{-h} y + 2(1 - e^{-h})(s + y) + \sqrt{1 - e^{-2h}}\, z.  Weak order 1.
+    r"""y' = e^{-h} y + 2(1 - e^{-h})(s + y) + \sqrt{1 - e^{-2h}}\, z: the relative score U = s + y is frozen, the linear part -Y solved.
 
-    It preserves N(0, I). Source: Conforti, Durmus & Gentiloni Silveri 2023, https://arxiv.org/abs/2308.12240
+    Weak order 1. It preserves N(0, I). Source: Conforti, Durmus & Gentiloni Silveri 2023, https://arxiv.org/abs/2308.12240
     """
     times = checked(grid)
     h = -np.diff(times)

@@ -31,7 +31,8 @@ def flow_heun(grid):
 
 
 def dpm_solver_2(grid):
-    r"""Exponential midpoint in \lambda: \tilde y = \frac{m_s}{m_t} y - \sigma_s (e^{H/2} - 1) \varepsilon_t,   y' = \frac{m_u}{m_t} y - \sigma_u (e^H - 1) \tilde\varepsilon_s.
+    r"""Exponential midpoint in \lambda: \tilde y = \frac{m_s}{m_t} y - \sigma_s (e^{H/2} - 1) \varepsilon_t,
+    y' = \frac{m_u}{m_t} y - \sigma_u (e^H - 1) \tilde\varepsilon_s.
 
     H = \lambda_u - \lambda_t, s the midpoint in \lambda. Order 2; the grid must end above 0 (\lambda is infinite there).
     Source: Lu et al. 2022, https://arxiv.org/abs/2206.00927
@@ -52,7 +53,8 @@ def dpm_solver_2(grid):
 
 
 def dpm_solver_pp_2m(grid):
-    r"""y' = \frac{\sigma_u}{\sigma_t} y + m_u (1 - e^{-H}) \{(1 + \frac1{2r}) D_t - \frac1{2r} D_{prev}\},  D = \hat x_0 = (y + v s)/m,  r = H_{prev} / H.
+    r"""y' = \frac{\sigma_u}{\sigma_t} y + m_u (1 - e^{-H}) \{(1 + \frac1{2r}) D_t - \frac1{2r} D_{prev}\},
+    D = \hat x_0 = (y + v s)/m,  r = H_{prev} / H.
 
     Two-step multistep in the data prediction; the first step is of first order, so is a last step that ends at 0 (\lambda is infinite there).
     Order 2 on grids that end above 0. Source: Lu et al. 2022, https://arxiv.org/abs/2211.01095

@@ -51,7 +51,8 @@ def optimal_variance(grid, target):
 
 
 def ddim(grid, eta=0.0):
-    r"""y' = m_u \hat x_0 + \sqrt{v_u - c^2}\, \hat\varepsilon + c z,  c = \eta \sqrt{\beta v_u / v_t},  \hat x_0 = (y + v_t s)/m_t, \hat\varepsilon = -\sqrt{v_t} s.
+    r"""y' = m_u \hat x_0 + \sqrt{v_u - c^2}\, \hat\varepsilon + c z,  c = \eta \sqrt{\beta v_u / v_t},
+    \hat x_0 = (y + v_t s)/m_t, \hat\varepsilon = -\sqrt{v_t} s.
 
     eta in [0, 1]: 0 is noise-free, 1 has the variance of ancestral(grid, "posterior"). Source: Song, Meng & Ermon 2021, https://arxiv.org/abs/2010.02502
     """
@@ -63,7 +64,8 @@ def ddim(grid, eta=0.0):
     h, vt, vu = t - u, -np.expm1(-2 * t), -np.expm1(-2 * u)
     c2 = eta * eta * -np.expm1(-2 * h) * _ratio(times)
     b = np.exp(h) * vt - np.sqrt(vt * np.maximum(vu - c2, 0.0))
-    return Table(times, np.exp(h), b, np.sqrt(c2), name="ddim", order=1 if times[-1] > 0 else None, reference="Song, Meng & Ermon 2021, arXiv:2010.02502")
+    order = 1 if times[-1] > 0 else None
+    return Table(times, np.exp(h), b, np.sqrt(c2), name="ddim", order=order, reference="Song, Meng & Ermon 2021, arXiv:2010.02502")
 
 
 def _ratio(times):

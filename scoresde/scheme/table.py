@@ -1,11 +1,11 @@
 """A scheme is data: one linear recurrence over past states, scores and noises, one row per score evaluation."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
-from .._arrays import finite, frozen
+from .._arrays import equal_fields, finite, frozen
 
 __all__ = ["Table", "two_rows"]
 
@@ -78,10 +78,7 @@ class Table:
             reference="; ".join(dict.fromkeys(filter(None, (earlier.reference, self.reference)))),
         )  # fmt: skip
 
-    def __eq__(self, other):
-        if not isinstance(other, Table):
-            return NotImplemented
-        return all(np.array_equal(getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+    __eq__ = equal_fields
 
     def __hash__(self):
         return hash((self.times.tobytes(), self.a.tobytes(), self.b.tobytes(), self.c.tobytes(), self.name))

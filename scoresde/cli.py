@@ -1,0 +1,288 @@
+"""The command line: ``scoresde verify | list | explain | doctor``.
+
+Exit status: 0 every verdict as expected; 1 a verdict contradicts what is expected; 2 bad input, said in one line; 3 with --strict, something
+inconclusive. 70: an error inside scoresde itself. Nothing heavy is imported before the arguments are read.
+"""
+
+import argparse
+import difflib
+import json
+import os
+import sys
+
+__all__ = ["main"]
+
+OPPOSITE, BAD_INPUT, INCONCLUSIVE, INTERNAL, INTERRUPTED, PIPE_CLOSED = 1, 2, 3, 70, 130, 141
+
+
+# ---- arguments ------------------------------------------------------------------------------------------------------------------------
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse says what is wrong in two lines and under the subcommand's name; here it is one line, raised."""
+
+    def error(self, message):
+        raise ValueError(message)
+
+
+def _seed(text):
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"got {text!r}, allowed is a whole number >= 0")
+    return int(text)
+
+
+def _alpha(text):
+    try:
+        alpha = float(text)
+    except ValueError:
+        alpha = 0.0
+    if not 0 < alpha < 1:
+        raise argparse.ArgumentTypeError(f"got {text!r}, allowed is a probability of error between 0 and 1, such as 1e-6")
+    return alpha
+
+
+def _parser():
+    parser = _Parser(prog="scoresde", description="A numerical laboratory for score-based diffusion.", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"scoresde {_version()}")
+    commands = parser.add_subparsers(dest="command", metavar="verify | list | explain | doctor")
+
+    def command(name, run, text):
+        sub = commands.add_parser(name, help=text, description=text, allow_abbrev=False, epilog=__doc__.split("\n\n")[1].split(" 70:")[0])
+        sub.add_argument("--json", metavar="FILE", help="the same as strict JSON; - or a pipe: written there, the text goes to standard error")
+        sub.set_defaults(run=run)
+        return sub
+
+    verify = command("verify", _verify, "Check the theorems on a target and print a verdict each.")
+    verify.add_argument("--target", metavar="NAME|FILE.json", help="a built-in target, or a law in JSON (default: the default targets)")
+    verify.add_argument("--data", metavar="FILE", help="a .csv or .npy file of points: its kernel density estimate is the target")
+    verify.add_argument("--raw", action="store_true", help="with --data: neither centre nor scale")
+    verify.add_argument("--only", metavar="ID[,ID]", help="these theorems only (scoresde list shows the ids)")
+    verify.add_argument("--quick", action="store_true", help="smaller sweeps, and of the default targets the first only")
+    verify.add_argument("--seed", type=_seed, default=0, metavar="N", help="seed of everything random (default 0)")
+    verify.add_argument("--alpha", type=_alpha, default=1e-6, metavar="A", help="probability of any wrong verdict by chance (default 1e-6)")
+    verify.add_argument("--strict", action="store_true", help="exit status 3 if anything is inconclusive")
+    command("list", _list, "The theorems: id and title.")
+    command("explain", _explain, "A theorem: statement, assumptions, source, caveat.").add_argument("id", metavar="ID", help="such as D4")
+    command("doctor", _doctor, "Versions, machine, optional parts, and a self-check.")
+    return parser, commands
+
+
+def _version():
+    from . import __version__
+
+    return __version__
+
+
+def _parse(argv):
+    """The arguments, or ValueError with one line: what was got, what is allowed."""
+    parser, commands = _parser()
+    first = next((a for a in argv if not a.startswith("-")), None)
+    if first is not None and first not in commands.choices:
+        raise ValueError(_unknown("command", first, commands.choices))
+    args, unknown = parser.parse_known_args(argv)
+    if args.command is None and not unknown:
+        raise ValueError(f"got no command, allowed are {', '.join(commands.choices)}; start with: scoresde verify")
+    if unknown:
+        if not unknown[0].startswith("-"):
+            raise ValueError(f"{args.command}: got the extra word {unknown[0]!r}; scoresde {args.command} --help shows what is allowed")
+        options = commands.choices.get(args.command, parser)._option_string_actions
+        raise ValueError(_unknown("option", unknown[0], [o for o in options if o.startswith("--")]))
+    return args
+
+
+def _unknown(what, got, allowed):
+    """One line for a name that does not exist, with the nearest one that does."""
+    lower = {a.lower(): a for a in allowed}
+    near = difflib.get_close_matches(got.lower(), lower, n=1, cutoff=0.5)
+    return f"{what}: got {got!r}, allowed are {', '.join(allowed)}" + (f"; did you mean {lower[near[0]]}?" if near else "")
+
+
+def main(argv=None):
+    """Run the command line; returns the exit status."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal without Unicode shows ? for a sign; the words remain
+    try:
+        try:
+            args = _parse(argv)
+            if args.json:
+                _check_destination(args.json)
+            work = args.run(args)  # reads and checks all input; what it returns does the work
+        except SystemExit as done:  # --help, --version
+            return done.code or 0
+        except (ValueError, TypeError, OSError) as error:
+            print(f"scoresde: {' '.join(_message(error).split())}", file=sys.stderr)
+            return BAD_INPUT
+        status = work()
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        print("\nscoresde: interrupted; no file was written", file=sys.stderr)
+        return INTERRUPTED
+    except (BrokenPipeError, SystemExit):  # the reader (head, say) has seen enough; rich turns that into a SystemExit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
+        print(f"scoresde: an error inside scoresde {_version()}, not in your input; please report the lines above", file=sys.stderr)
+        return INTERNAL
+
+
+def _message(error):
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
+# ---- output ---------------------------------------------------------------------------------------------------------------------------
+
+
+def _check_destination(path):
+    from .files import check_writable
+
+    check_writable(path)
+
+
+def _console(args):
+    """Where text goes: standard output, unless the JSON goes to - or to something that is not a regular file."""
+    from rich.console import Console
+
+    from .files import is_regular
+    from .report.table import PIPE
+
+    aside = args.json is not None and not is_regular(args.json)
+    file = sys.stderr if aside else sys.stdout
+    width = None if file.isatty() or "COLUMNS" in os.environ else PIPE
+    return Console(file=file, width=width, highlight=False, markup=False, emoji=False)
+
+
+def _print(console, line=""):
+    console.print(line, soft_wrap=True)
+
+
+def _write_json(args, report):
+    if args.json is not None:
+        from .files import write_whole
+
+        write_whole(args.json, json.dumps(report, allow_nan=False, ensure_ascii=False, indent=1) + "\n")
+
+
+# ---- commands: each reads its input and returns the function that does the work -------------------------------------------------------
+
+
+def _theorems(ids=None, what="--only"):
+    """The theorems with these ids (comma-separated, any case), in the catalogue's order; all of them for None."""
+    from .theorems import ALL
+
+    if ids is None:
+        return list(ALL)
+    known = {f.info.id.lower(): f.info.id for f in ALL}
+    wanted = [i.strip() for i in ids.split(",") if i.strip()]
+    if not wanted:
+        raise ValueError(f"{what}: got {ids!r}, allowed are ids such as {', '.join([*known.values()][:3])}, separated by commas")
+    for i in wanted:
+        if i.lower() not in known:
+            raise ValueError(_unknown(what, i, dict.fromkeys(known.values())))
+    wanted = {i.lower() for i in wanted}
+    return [f for f in ALL if f.info.id.lower() in wanted]
+
+
+def _targets(args):
+    """[(name, law, lines that say where it comes from)]."""
+    if args.data is not None and args.target is not None:
+        raise ValueError("give --data or --target, not both")
+    if args.raw and args.data is None:
+        raise ValueError("--raw: only with --data; a built-in or JSON target is always taken as it is")
+    if args.data is not None:
+        from .data import as_target, read_points
+
+        points, read = read_points(args.data)
+        law, preparation = as_target(points, raw=args.raw)
+        return [(os.path.basename(args.data), law, [read, *preparation.lines])]
+    from . import targets
+
+    if args.target is None:
+        names = list(targets.DEFAULTS)
+        return [(name, targets.ALL[name], []) for name in (names[:1] if args.quick else names)]
+    if args.target in targets.ALL:
+        return [(args.target, targets.ALL[args.target], [])]
+    if args.target.endswith(".json") or os.path.exists(args.target):
+        from .serial import load
+
+        law = load(args.target)
+        if not hasattr(law, "noised"):
+            raise ValueError(f"--target: {args.target} holds a {type(law).__name__}, allowed is a law, such as a gaussian_mixture")
+        return [(os.path.basename(args.target), law, [])]
+    raise ValueError(_unknown("--target", args.target, targets.ALL) + "; a file's name ends in .json")
+
+
+def _verify(args):
+    theorems, targets = _theorems(args.only), _targets(args)
+
+    def work():
+        from .report.verify import run
+
+        claims, report = run(targets, theorems, seed=args.seed, alpha=args.alpha, quick=args.quick, console=_console(args))
+        _write_json(args, report)
+        if not all(c.as_expected for c in claims):
+            return OPPOSITE
+        return INCONCLUSIVE if args.strict and any(c.verdict == "inconclusive" for c in claims) else 0
+
+    return work
+
+
+def _list(args):
+    theorems = _theorems()
+
+    def work():
+        from rich.text import Text
+
+        from .report.unicode import plain
+
+        console, ids = _console(args), {}
+        for f in theorems:
+            ids.setdefault(f.info.id, []).append(f.info)
+        if args.json is None:
+            for i, infos in ids.items():
+                for info in infos:
+                    _print(console, Text.assemble((f"{i:<6}", "bold"), f" {plain(info.title)}"))
+        _write_json(args, [{"id": i, "title": infos[0].title, "reference": infos[0].reference} for i, infos in ids.items()])
+        return 0
+
+    return work
+
+
+def _explain(args):
+    theorems = _theorems(args.id, "explain")
+
+    def work():
+        from .report.explain import explained
+
+        console = _console(args)
+        for line in explained(theorems, console.width):
+            _print(console, line)
+        keys = ("id", "title", "reference", "statement", "assumptions", "caveat")
+        _write_json(args, [{k: getattr(f.info, k) for k in keys} for f in theorems])
+        return 0
+
+    return work
+
+
+def _doctor(args):
+    def work():
+        import textwrap
+
+        from . import doctor
+
+        findings = doctor.examine()
+        console = _console(args)
+        for text in doctor.lines(findings):
+            for line in textwrap.wrap(text, console.width, subsequent_indent="    ", break_long_words=False):
+                _print(console, line)
+        _write_json(args, findings)
+        return 0 if findings["ok"] else OPPOSITE
+
+    return work

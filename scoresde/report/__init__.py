@@ -1,0 +1,1 @@
+"""What is shown: rows of claims in a terminal, formulas in Unicode."""

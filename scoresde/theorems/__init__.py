@@ -1,0 +1,107 @@
+"""A theorem is a function: (target, table, score) -> Claim. ``ALL`` is written out by hand; ``verify`` runs them."""
+
+import inspect
+import time
+from dataclasses import replace
+
+from ..errors import NoMethod, NotTrusted
+from ..grid import uniform
+from ..scheme import euler_maruyama
+from ..targets import first_axis
+from .claim import Claim, Statement, claim_at_most, claim_equal, claim_over, claim_rate, not_applicable, states
+from .clocks import euler_maruyama_modified_equation, euler_maruyama_moments, song_2021_time_change
+from .convergence import conforti_2023_kullback_leibler, de_bortoli_2021_decomposition, de_bortoli_2021_total_variation
+from .existential import de_bortoli_2021_constants, de_bortoli_2021_rates
+from .ornstein_uhlenbeck import (
+    bakry_2014_kullback_leibler,
+    bobkov_2001_regularised_kullback_leibler,
+    ornstein_uhlenbeck_total_variation_constant,
+    stam_1959_de_bruijn,
+    villani_2009_wasserstein2,
+)
+from .reversal import anderson_1982_time_reversal, reverse_semigroup_density, sharp_initialisation_error
+from .tweedie import robbins_1956_denoising, tweedie_covariance
+
+__all__ = ["ALL", "Claim", "Statement", "claim_at_most", "claim_equal", "claim_over", "claim_rate", "find", "not_applicable", "states", "verify"]
+
+ALL = (
+    euler_maruyama_moments,
+    euler_maruyama_modified_equation,
+    song_2021_time_change,
+    stam_1959_de_bruijn,
+    bakry_2014_kullback_leibler,
+    bobkov_2001_regularised_kullback_leibler,
+    villani_2009_wasserstein2,
+    ornstein_uhlenbeck_total_variation_constant,
+    robbins_1956_denoising,
+    tweedie_covariance,
+    anderson_1982_time_reversal,
+    reverse_semigroup_density,
+    sharp_initialisation_error,
+    conforti_2023_kullback_leibler,
+    de_bortoli_2021_total_variation,
+    de_bortoli_2021_constants,
+    de_bortoli_2021_decomposition,
+    de_bortoli_2021_rates,
+)
+
+
+def find(name):
+    """The theorem with this id ("D4"; "D4p" is D4') or function name; raises ValueError with the nearest names."""
+    import difflib
+
+    table = {f.info.id.lower(): f for f in ALL} | {f.info.id.lower().replace("'", "p"): f for f in ALL} | {f.__name__: f for f in ALL}
+    if str(name).lower() in table:
+        return table[str(name).lower()]
+    near = difflib.get_close_matches(str(name).lower(), table, n=3, cutoff=0.5)
+    hint = f"did you mean {', '.join(near)}? " if near else ""
+    raise ValueError(f"theorem: got {name!r}, allowed are {', '.join(f.info.id for f in ALL)}; {hint}scoresde list shows them all")
+
+
+def verify(target, only=None, *, also=(), table=None, score=None, alpha=1e-6, seed=0, quick=False, progress=None):
+    """Run every theorem (or ``only`` these ids or functions), then ``also``, on ``target``; returns the list of Claims.
+
+    The error budget ``alpha`` is split evenly, so the chance of any wrong verdict is at most alpha. In d > 1 a statement that needs a line
+    runs on the first principal axis and says so. progress(claim, index, total) is called after each. Raises ValueError for unknown ids.
+    """
+    if only is None:
+        chosen = list(ALL)
+    else:
+        chosen = [f if callable(f) else find(f) for f in ([only] if callable(only) or isinstance(only, str) else only)]
+    chosen += list(also)
+    claims = []
+    for index, theorem in enumerate(chosen):
+        began = time.perf_counter()
+        options = {"table": table, "score": score, "alpha": alpha / len(chosen), "seed": seed, "quick": quick}
+        claim = replace(_run(theorem, target, options), seconds=time.perf_counter() - began)
+        claims.append(claim)
+        if progress is not None:
+            progress(claim, index, len(chosen))
+    return claims
+
+
+def _run(theorem, target, options):
+    allowed = inspect.signature(theorem).parameters
+    options = {name: value for name, value in options.items() if name in allowed and value is not None}
+    if "table" in allowed and allowed["table"].default is inspect.Parameter.empty:
+        options.setdefault("table", euler_maruyama(uniform(6.0, 60)))  # the chain of the catalogue, for a theorem that must have one
+    try:
+        return theorem(target, **options)
+    except NotTrusted as reason:
+        return _undecided(theorem, "inconclusive", reason)
+    except NoMethod as reason:
+        if target.dim == 1 or "score" in options or "table" in options:
+            return _undecided(theorem, "not applicable", reason)
+    try:
+        claim = theorem(first_axis(target), **options)
+    except NotTrusted as reason:
+        return _undecided(theorem, "inconclusive", reason)
+    except NoMethod as reason:
+        return _undecided(theorem, "not applicable", reason)
+    return replace(claim, parameters={"axis": "first principal", **claim.parameters})
+
+
+def _undecided(theorem, verdict, reason):
+    about = getattr(theorem, "info", None)
+    given = {} if about is None else {"id": about.id, "statement": about.statement, "reference": about.reference, "caveat": about.caveat}
+    return replace(not_applicable(theorem.__name__, str(reason), **given), verdict=verdict)
