@@ -50,7 +50,7 @@ def finite(name, value):
         raise TypeError(f"{name}: got {type(value).__name__} {value!r:.80}, allowed are real numbers") from None
     if not np.isfinite(array).all():
         where = tuple(int(i[0]) for i in np.nonzero(~np.isfinite(array))) if array.ndim else ()
-        raise ValueError(f"{name}: got {array[where]} {f'at index {where} ' if where else ''}, allowed are finite numbers")
+        raise ValueError(f"{name}: got {array[where]}{f' at index {where}' if where else ''}, allowed are finite numbers")
     return array
 
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 
 __all__ = ["LEVELS", "Enclosure", "enclose"]
 
@@ -179,10 +180,7 @@ def enclose(x):
     """An Enclosure as it is, a number as an exact constant, anything else NotImplemented (so that Python raises TypeError)."""
     if isinstance(x, Enclosure):
         return x
-    try:
-        return Enclosure.exact(float(x))
-    except TypeError:
-        return NotImplemented
+    return Enclosure.exact(float(x)) if isinstance(x, Real) else NotImplemented
 
 
 def _plus(a, b, direction):

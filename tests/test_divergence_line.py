@@ -1,6 +1,7 @@
 """Any two laws on the line: every divergence against mpmath at 30 digits, hard shapes, tails, laws of a user, laws that an engine computed."""
 
 import math
+from itertools import pairwise
 
 import mpmath as mp
 import numpy as np
@@ -18,7 +19,7 @@ GM3 = sd.GaussianMixture([0.3, 0.45, 0.25], [[-2.0], [0.4], [2.2]], [0.25, 0.16,
 NORMAL = sd.standard_normal(1)
 SYMMETRIC = (sd.total_variation, sd.jensen_shannon, sd.hellinger, sd.wasserstein1, sd.wasserstein2, sd.kolmogorov)
 DIRECTED = (sd.kullback_leibler, sd.chi_squared, sd.fisher_divergence)
-DIGITS = 30
+DIGITS = 25
 
 
 class Exact:
@@ -34,8 +35,8 @@ class Exact:
     def slope(self, x):
         return -sum(w * mp.npdf(x, m, s) * (x - m) / s**2 for w, m, s in self.parts)
 
-    def cdf(self, x):
-        return sum(w * mp.erfc((m - x) / s / mp.sqrt(2)) / 2 for w, m, s in self.parts)
+    def cdf(self, x, sign=1):
+        return sum(w * mp.erfc(sign * (m - x) / s / mp.sqrt(2)) / 2 for w, m, s in self.parts)
 
     def integrated_cdf(self, x):
         return sum(w * ((x - m) * mp.erfc((m - x) / s / mp.sqrt(2)) / 2 + s**2 * mp.npdf(x, m, s)) for w, m, s in self.parts)
@@ -54,10 +55,10 @@ def panels(p, q, reach=12):
 
 def nodes(edges):
     rule = GaussLegendre(mp.mp).calc_nodes(4, mp.mp.prec)  # 24 nodes a panel of about one standard deviation
-    return [(0.5 * (a + b + (b - a) * x), 0.5 * (b - a) * w) for a, b in zip(edges, edges[1:], strict=False) for x, w in rule]
+    return [(0.5 * (a + b + (b - a) * x), 0.5 * (b - a) * w) for a, b in pairwise(edges) for x, w in rule]
 
 
-def roots(f, lo, hi, count=3000):
+def roots(f, lo, hi, count=1200):
     x = [lo + (hi - lo) * k / count for k in range(count + 1)]
     y = [f(z) for z in x]
     return [mp.findroot(f, (x[k], x[k + 1]), solver="anderson", tol=mp.mpf(10) ** -50, verify=False) for k in range(count) if y[k] * y[k + 1] < 0]
@@ -78,24 +79,30 @@ def truths(law_p, law_q):
     total["chi_squared"] = sum(w * (p.pdf(x) - q.pdf(x)) ** 2 / q.pdf(x) for x, w in nodes(panels(p, q, 30)))
     gap = [p.cdf(x) - q.cdf(x) for x in roots(lambda x: p.pdf(x) - q.pdf(x), lo, hi)]
     steps = [mp.mpf(0), *gap, mp.mpf(0)]
-    total["total_variation"] = sum(abs(b - a) for a, b in zip(steps, steps[1:], strict=False)) / 2
+    total["total_variation"] = sum(abs(b - a) for a, b in pairwise(steps)) / 2
     total["kolmogorov"] = max(abs(x) for x in gap)
     area = lambda x: p.integrated_cdf(x) - q.integrated_cdf(x)  # noqa: E731
     steps = [mp.mpf(0), *(area(x) for x in roots(lambda x: p.cdf(x) - q.cdf(x), lo, hi)), area(100 * hi)]
-    total["wasserstein1"] = sum(abs(b - a) for a, b in zip(steps, steps[1:], strict=False))
-    # W2: y runs over q; T(y) by Newton from a float
+    total["wasserstein1"] = sum(abs(b - a) for a, b in pairwise(steps))
+    # W2: y runs over q; T(y) by Newton on the logarithm of the smaller tail, from a float
     back = law_q.quantile(law_p.cdf(np.array([[float(x)] for x in sorted(p.edges(8))])))[:, 0]
-    edges = sorted({mp.mpf(float(x)) for x in [*map(float, panels(p, q)), *back[np.isfinite(back)]]})
-    here = nodes(edges)
-    start = law_p.quantile(np.clip(law_q.cdf(np.array([[float(y)] for y, _ in here])), 1e-300, 1 - 1e-16))[:, 0]
+    here = nodes(sorted({mp.mpf(float(x)) for x in [*map(float, panels(p, q)), *back[np.isfinite(back)]]}))
+    here = [(y, w) for y, w in here if q.pdf(y) > mp.mpf(10) ** -24]
+    y = np.array([[float(y)] for y, _ in here])
+    mirror = law_p.noised(sd.Kernel(-1.0, 0.0))
+    start = np.where(law_q.cdf(y) < 0.5, law_p.quantile(law_q.cdf(y))[:, 0], -mirror.quantile(law_q.sf(y))[:, 0])
     square = mp.mpf(0)
     for (y, w), x in zip(here, start, strict=True):
-        if (density := q.pdf(y)) < mp.mpf(10) ** -24:
-            continue
-        x, u = mp.mpf(float(x)), q.cdf(y)
-        for _ in range(3):
-            x -= (p.cdf(x) - u) / p.pdf(x)
-        square += w * density * (x - y) ** 2
+        x, sign = mp.mpf(float(x)), 1 if q.cdf(y) < 0.5 else -1
+        u = q.cdf(y, sign)
+        for _ in range(20):
+            f = p.cdf(x, sign)
+            step = sign * mp.log(f / u) * f / p.pdf(x)
+            x -= step
+            if abs(step) < mp.mpf(10) ** -12:  # the next one is its square
+                break
+        assert abs(step) < mp.mpf(10) ** -12
+        square += w * q.pdf(y) * (x - y) ** 2
     total["wasserstein2"] = mp.sqrt(square)
     return total
 
@@ -206,7 +213,8 @@ def test_close_mixtures_keep_relative_accuracy(eps):
     exact = float((GM3.means + eps - GM3.means)[1, 0])  # eps as it was rounded into the means
     fisher = sd.information.fisher(GM3).value
     relative = 3 * eps + 1e-15 / eps
-    for f, value in ((sd.kullback_leibler, exact**2 * fisher / 2), (sd.chi_squared, exact**2 * fisher), (sd.wasserstein2, exact), (sd.wasserstein1, exact)):
+    values = exact**2 * fisher / 2, exact**2 * fisher, exact, exact
+    for f, value in zip((sd.kullback_leibler, sd.chi_squared, sd.wasserstein2, sd.wasserstein1), values, strict=True):
         e = f(GM3, q)
         assert abs(e.value - value) <= relative * value
         assert e.hi - e.value <= 0.02 * value
@@ -217,7 +225,7 @@ def test_close_mixtures_keep_relative_accuracy(eps):
 
 def test_far_modes_and_spikes():
     far = sd.GaussianMixture([0.5, 0.5], [[0.0], [1e8]], [1.0, 1.0])
-    for f, truth in ((sd.total_variation, 0.5), (sd.wasserstein1, 5e7), (sd.wasserstein2, math.sqrt(0.5) * 1e8 * (1 - 0.5e-16)), (sd.kolmogorov, 0.5)):
+    for f, truth in ((sd.total_variation, 0.5), (sd.wasserstein1, 5e7), (sd.wasserstein2, math.sqrt(0.5) * 1e8), (sd.kolmogorov, 0.5)):
         e = f(far, NORMAL)
         assert abs(e.value - truth) <= 1e-8 * truth and e.width <= 1e-8 * truth
     assert sd.chi_squared(far, NORMAL).hi == math.inf
@@ -297,7 +305,10 @@ class Student:
 
 
 def student_divergences(nu, mu):
-    density = lambda n: lambda x: mp.gamma((n + 1) / mp.mpf(2)) / mp.gamma(n / mp.mpf(2)) / mp.sqrt(n * mp.pi) * (1 + x * x / n) ** (-(n + 1) / mp.mpf(2))  # noqa: E731
+    def density(n):
+        level = mp.gamma((n + 1) / mp.mpf(2)) / mp.gamma(n / mp.mpf(2)) / mp.sqrt(n * mp.pi)
+        return lambda x: level * (1 + x * x / n) ** (-(n + 1) / mp.mpf(2))
+
     p, q = density(nu), density(mu)
     halves = [0, 1, 4, 30, 1000, mp.inf]
     kl = 2 * mp.quad(lambda x: p(x) * mp.log(p(x) / q(x)), halves)

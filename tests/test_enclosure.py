@@ -87,6 +87,12 @@ def test_a_square_root_of_something_negative_says_what_to_do():
         Enclosure(-1, 1, "rigorous").sqrt()
 
 
+def test_only_numbers_combine_with_enclosures():
+    for other in ("1", None, [1.0]):
+        with pytest.raises(TypeError):
+            Enclosure(0, 1, "rigorous") + other
+
+
 def test_near_is_symmetric_before_the_cut():
     e = Enclosure.near(0.01, 0.1)
     assert e.hi - 0.01 == pytest.approx(0.01 - e.lo)

@@ -56,22 +56,35 @@ def _pushed(base, other, inherited, main, twin):
 def _maps(chain, base, edges, count, allowed):
     """For both degrees, [(Monotone, mass outside)] for each of the ``count`` states that ``chain`` returns."""
     shifted = np.concatenate([edges[:1], 0.5 * (edges[1:] + edges[:-1]), edges[-1:]])
-    for converged in LEVELS:  # a score with rounding noise never converges to the first; the twin then shows what that costs
-        builds = [_Build(n, e, converged) for n, e in zip(DEGREES, (edges, shifted), strict=True)]
+    floor = None
+    for level in LEVELS:  # a score with kinks or rounding noise may never converge to the first; the twin then shows what that costs
+        builds = [_Build(n, e) for n, e in zip(DEGREES, (edges, shifted), strict=True)]
         while (todo := sum(len(b.todo) for b in builds)) and sum(b.size for b in builds) <= PANELS:
             x = [b.nodes() for b in builds]
             flat = np.concatenate([u.ravel() for u in x])
             log_p, f = base.log_density(flat), chain(flat)
             _refuse_nan(f, flat, log_p)
             split = x[0].size
+            if floor is None:
+                floor = _noise(chain, flat, f, log_p, builds[0].unit)
             for b, u, part in zip(builds, x, (slice(0, split), slice(split, None)), strict=True):
-                b.take(u, f[:, part].reshape(count, *u.shape), log_p[part].reshape(u.shape))
+                b.take(u, f[:, part].reshape(count, *u.shape), log_p[part].reshape(u.shape), max(level, floor))
         if not todo:
             return [b.maps(allowed) for b in builds]
     raise NotTrusted(
         f"propagate: the noise-free part of the chain needs more than {PANELS} panels: its map has kinks or jumps (a ReLU network?); use a smooth "
         "score, a scheme with noise, or simulate(table, score, n=..., seed=...)"
     )
+
+
+def _noise(chain, x, f, log_p, unit):
+    """Rounding of the chain, relative to |F| + |F'| (|x| + unit): what a change of x in its last places does."""
+    here = log_p > -46
+    x, f = x[here], f[:, here]
+    size = np.abs(x) + unit
+    slope = np.abs(chain(x + 1e-7 * size) - f) * 1e7
+    scale = np.abs(f) + slope
+    return 3 * float(np.median(np.abs(chain(x + 4e-16 * size) - f) / np.where(scale > 0, scale, 1.0), axis=1).max())
 
 
 def _refuse_nan(f, x, log_p):
@@ -87,11 +100,11 @@ def _refuse_nan(f, x, log_p):
 class _Build:
     """The panels of one resolution: those still to be resolved, and those whose series has converged."""
 
-    def __init__(self, degree, edges, converged):
+    def __init__(self, degree, edges):
         self.t, self.matrix = to_coefficients(degree)
         self.todo = np.stack([edges[:-1], edges[1:]], 1)
-        self.converged = converged
-        self.least = 1e-14 * (edges[-1] - edges[0])  # no more halving where F jumps
+        self.unit = (edges[-1] - edges[0]) / 24  # about a standard deviation
+        self.least = 2e-13 * self.unit  # no more halving where F jumps
         self.panels, self.series, self.mass = [], [], []
 
     @property
@@ -101,14 +114,14 @@ class _Build:
     def nodes(self):
         return self.todo.mean(axis=1)[:, None] + 0.5 * np.diff(self.todo) * self.t
 
-    def take(self, x, f, log_p):
+    def take(self, x, f, log_p, converged):
         """Keep the panels on which every state has converged; halve the others."""
         c = f @ self.matrix.T
-        half, size = 0.5 * np.diff(self.todo)[:, 0], np.abs(x).max(axis=1)
+        half, size = 0.5 * np.diff(self.todo)[:, 0], np.abs(x).max(axis=1) + self.unit
         mass = np.minimum(np.exp(log_p.max(axis=1)) * 2 * half, 1.0)
         span, top = np.ptp(f, axis=2), np.abs(f).max(axis=2)
         rounding = top + span * size / half
-        allowed = self.converged * rounding + span * np.minimum(self.converged / np.sqrt(mass + 1e-300), 1e-3)
+        allowed = converged * rounding + span * np.minimum(converged / np.sqrt(mass + 1e-300), 1e-3)
         tail = np.abs(c[..., -2:]).max(axis=2)
         rough = (tail > allowed).any(axis=0) & (half > self.least)
         # below the level of its last coefficients a series carries rounding only, and derivatives would amplify it

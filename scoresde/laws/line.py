@@ -220,25 +220,29 @@ class Line:
         return mean, own * v / noised.var + (1 / m - gain) ** 2 * spread
 
 
-def smooth_panels(log_density, edges, tolerance=1e-8, degree=16, rounds=40):
-    """Bisect panels until the last Chebyshev coefficients of the log-density are below ``tolerance`` on each (where the density counts)."""
+def smooth_panels(log_density, edges, tolerance=1e-8, degree=16, most=3000):
+    """Halve panels until the last Chebyshev coefficients of the log-density are below ``tolerance`` on each; where a panel is so small and
+    light that only rounding is left to see, halving stops."""
     from .monotone import to_coefficients
 
     t, matrix = to_coefficients(degree)
+    least = 1e-3 * (edges[-1] - edges[0])
     done, todo = [], np.stack([edges[:-1], edges[1:]], axis=1)
-    for _ in range(rounds):
+    while len(todo) and len(todo) + sum(map(len, done)) < most:
         half = 0.5 * (todo[:, 1] - todo[:, 0])
         x = todo.mean(axis=1)[:, None] + half[:, None] * t
         f = log_density(x.ravel()).reshape(x.shape)
-        with np.errstate(invalid="ignore"):
-            c = np.abs(f @ matrix.T)
-            rough = ~(c[:, -3:].max(axis=1) <= tolerance + 1e-13 * np.abs(f).max(axis=1)) & (f.max(axis=1) > -80) & (half > 1e-13 * np.abs(x).max(axis=1))
-        done.append(todo[~rough])
-        if not rough.any():
-            break
-        middle = todo[rough].mean(axis=1)
-        todo = np.concatenate([np.stack([todo[rough, 0], middle], 1), np.stack([middle, todo[rough, 1]], 1)])
-    return np.unique(np.concatenate(done))
+        top = f.max(axis=1)
+        with np.errstate(invalid="ignore"):  # a density may vanish
+            tail = np.abs(f @ matrix.T)[:, -3:].max(axis=1)
+            smooth = tail <= tolerance + 1e-13 * np.abs(f).max(axis=1)
+        light = (top < -80) | ((half < least) & (top + np.log(half) < -28)) | (half < 1e-11 * least)
+        keep = smooth | light
+        done.append(todo[keep])
+        halves = todo[~keep]
+        middle = halves.mean(axis=1)
+        todo = np.concatenate([np.stack([halves[:, 0], middle], 1), np.stack([middle, halves[:, 1]], 1)])
+    return np.unique(np.concatenate([*done, todo]))
 
 
 def gauss_legendre(edges):

@@ -25,11 +25,11 @@ from ..kernel import ornstein_uhlenbeck
 from ..laws import Gaussian, standard_normal
 from ..scheme import ancestral, euler_maruyama, exponential_relative
 from .claim import claim_at_most
-from .numeric import EPS, exists
+from .numeric import EPS, exists, needs
 
 __all__ = [
     "ANCESTRAL", "EULER_MARUYAMA", "EXPONENTIAL_RELATIVE", "FINITE", "MOMENT", "Along", "Proved", "along", "assumed",
-    "at_most", "constants", "explicit", "half_root", "last_law", "powered", "recognise", "roughness",
+    "bounded", "constants", "explicit", "half_root", "last_law", "powered", "recognise", "roughness",
 ]  # fmt: skip
 
 FINITE = r"I(\pi|\gamma) finite"
@@ -89,6 +89,7 @@ def along(target, stop=0.0):
             f"convergence: no exact law of the chain for a {type(target).__name__} in dimension {target.dim}; exact are laws on the line and "
             "Gaussians in any dimension; take one axis (targets.first_axis), or draw particles with simulate"
         )
+    needs(target, "noised", "logpdf", "score", "second_moment")
     return Along(Along(target).at(stop))
 
 
@@ -216,7 +217,7 @@ def constants(proved, p, D):
 # ---- what a claim says of them --------------------------------------------------------------------------------------------------------
 
 
-def at_most(lhs, rhs, **how):
+def bounded(lhs, rhs, **how):
     """lhs <= rhs to the resolution of the numbers: the slack is the width of both sides, up to 1e-7, and 1e-12 for the rounding of the steps.
 
     Where a bound is attained (both sides 0 on N(0, I), or equal after a shift of it) it is then verified. The square root of a KL that is

@@ -27,7 +27,7 @@ from .bounds import (
     Along,
     along,
     assumed,
-    at_most,
+    bounded,
     constants,
     explicit,
     half_root,
@@ -36,7 +36,7 @@ from .bounds import (
     roughness,
 )
 from .claim import Statement, claim_over, not_applicable, states
-from .numeric import about, mutated, unmet
+from .numeric import about, mutated, slow, unmet
 
 __all__ = ["conforti_2023_kullback_leibler", "de_bortoli_2021_decomposition", "de_bortoli_2021_total_variation"]
 
@@ -76,7 +76,7 @@ def conforti_2023_kullback_leibler(target, table=None, *, quick=False):
         for kind, left in lefts.items():
             for form, right in bounds.items():
                 parameters = {**cell, "divergence": kind, "form": form}
-                claims.append(at_most(left, right, name=theorem.__name__, parameters=parameters))
+                claims.append(bounded(left, right, name=theorem.__name__, parameters=parameters))
             ratios[kind].append(left / bounds["h (I_0 - I_T)"])
     terms = {"KL(pi|gamma)": p.divergence(0.0), "I(pi|gamma)": p.information(0.0)}
     terms |= {f"largest {kind} KL / bound": _largest(found) for kind, found in ratios.items()}
@@ -89,7 +89,7 @@ def _absolute_on_normal(theorem):
     left = kullback_leibler(gamma.law, last_law(exponential_absolute(grid.uniform(T, h=h)), exact(gamma.law)))
     right = gamma.divergence(T) + EXPONENTIAL_RELATIVE.loss(gamma, T, h)
     said = mutated(theorem, r"KL(\pi|L(\hat Y)) \le KL(p_T|\gamma) + h (I_0 - I_T) \text{ for exponential\_absolute}, \pi = N(0, 1)")
-    return at_most(left, right, parameters={"T": T, "h": h}, **said)
+    return bounded(left, right, parameters={"T": T, "h": h}, **said)
 
 
 # ---- D4 -------------------------------------------------------------------------------------------------------------------------------
@@ -138,7 +138,7 @@ def de_bortoli_2021_total_variation(target, table=None, score=None, *, quick=Fal
             size = M.value if isinstance(M, Enclosure) else M
             for form, right in bounds.items():
                 parameters = {**cell, "M": size, "error": kind, "form": form}
-                claim = at_most(left, right, name=theorem.__name__, trivial=1.0, terms=parts, parameters=parameters)
+                claim = bounded(left, right, name=theorem.__name__, trivial=1.0, terms=parts, parameters=parameters)
                 claims.append(claim)
                 if not claim.vacuous:
                     ratios[form].append(left / right)
@@ -156,7 +156,7 @@ def _relative_on_normal(theorem):
     left = total_variation(last_law(EULER_MARUYAMA.scheme(grid.uniform(T, h=h)), exact(gamma.law)), gamma.law)
     right, _ = explicit(EXPONENTIAL_RELATIVE, gamma, T, h)
     said = mutated(theorem, r"TV \le \{\tfrac12 [KL(p_T|\gamma) + h (I_0 - I_T)]\}^{1/2} \text{ for euler\_maruyama}, \pi = N(0, 1)")
-    return at_most(left, right, trivial=1.0, parameters={"T": T, "h": h}, **said)
+    return bounded(left, right, trivial=1.0, parameters={"T": T, "h": h}, **said)
 
 
 # ---- D0: the two terms of the proof, link by link -------------------------------------------------------------------------------------
@@ -193,7 +193,7 @@ def de_bortoli_2021_decomposition(target, table=None, *, quick=False):
         numbers = _numbers(proved, p, target, chain, cell["T"], cell["h"])
         for series in numbers:
             for (left, x), (right, y) in pairwise(series.items()):
-                claims.append(at_most(x, y, name=theorem.__name__, parameters={**cell, "left": left, "right": right}))
+                claims.append(bounded(x, y, name=theorem.__name__, parameters={**cell, "left": left, "right": right}))
         here = f"{proved.name}, T = {cell['T']:g}, h = {cell['h']:.3g}"
         terms[proved.name] = {f"{what} ({here})": value for series in numbers for what, value in series.items()}
     claim = claim_over(claims, parameters={"chains": len(chains)}, control=_reversed_on_normal(theorem), **said)
@@ -206,7 +206,7 @@ def _reversed_on_normal(theorem):
     chain = EULER_MARUYAMA.scheme(grid.uniform(T, h=h))
     left, right = path_kullback_leibler(gamma, chain), kullback_leibler(gamma, last_law(chain, exact(gamma)))
     said = mutated(theorem, r"KL_{path} \le KL \text{ for euler\_maruyama}, \pi = N(0, 1)")
-    return at_most(half_root(left), half_root(right), parameters={"T": T, "h": h}, **said)
+    return bounded(half_root(left), half_root(right), parameters={"T": T, "h": h}, **said)
 
 
 def _numbers(proved, p, target, chain, T, h):

@@ -9,9 +9,9 @@ from .. import grid
 from ..divergence import total_variation
 from ..laws import standard_normal
 from ..score import exact, perturbed
-from .bounds import EULER_MARUYAMA, FINITE, MOMENT, along, assumed, at_most, last_law, powered, roughness
+from .bounds import EULER_MARUYAMA, FINITE, MOMENT, along, assumed, bounded, last_law, powered, roughness
 from .claim import Claim, Statement, claim_over, claim_rate, states
-from .numeric import about, mutated, order, unmet
+from .numeric import about, mutated, order, slow, unmet
 
 __all__ = ["de_bortoli_2021_constants", "de_bortoli_2021_rates"]
 
@@ -90,7 +90,7 @@ def _judged(fit, held, errors, root, said):
     claims = []
     for T, h, M in held:
         right = B * math.exp(-T) + C * (M + root(h)) * math.exp(D * T)
-        claims.append(at_most(errors[T, h, M], right, trivial=1.0, parameters={"T": T, "h": h, "M": M}, name=said["name"]))
+        claims.append(bounded(errors[T, h, M], right, trivial=1.0, parameters={"T": T, "h": h, "M": M}, name=said["name"]))
     share = sum(not c.vacuous for c in claims) / len(claims)
     terms = {"B": B, "C": C, "D": D, "mean gap where fitted": gap, "share of held-out cells not vacuous": share}
     return claim_over(claims, terms=terms, **said)
