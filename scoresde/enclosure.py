@@ -154,10 +154,10 @@ class Enclosure:
     __rmul__ = __mul__
 
     def __rsub__(self, other):
-        return enclose(other) - self
+        return other if (other := enclose(other)) is NotImplemented else other - self
 
     def __rtruediv__(self, other):
-        return enclose(other) / self
+        return other if (other := enclose(other)) is NotImplemented else other / self
 
     def __abs__(self):
         return self.maximum(-self).cut(0.0) if self.lo < 0 < self.hi else (self if self.lo >= 0 else -self)

@@ -91,6 +91,10 @@ def test_only_numbers_combine_with_enclosures():
     for other in ("1", None, [1.0]):
         with pytest.raises(TypeError):
             Enclosure(0, 1, "rigorous") + other
+        with pytest.raises(TypeError):
+            other - Enclosure(0, 1, "rigorous")
+        with pytest.raises(TypeError):
+            other / Enclosure(0, 1, "rigorous")
 
 
 def test_near_is_symmetric_before_the_cut():
