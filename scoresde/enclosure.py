@@ -134,9 +134,8 @@ class Enclosure:
     def __mul__(self, other):
         if (other := enclose(other)) is NotImplemented:
             return other
-        corners = [_times(a, b) for a in (self.lo, self.hi) for b in (other.lo, other.hi)]
-        lows, highs = (corners, corners) if _both_exact_zero(self, other) else ([*map(_down, corners)], [*map(_up, corners)])
-        return _combine(self, other, lows, highs, lambda a, b: _times(a, b), "*")
+        corners = [(a, b) for a in (self.lo, self.hi) for b in (other.lo, other.hi)]
+        return _combine(self, other, [_times(*c, -1) for c in corners], [_times(*c, 1) for c in corners], lambda a, b: _times(a, b, 0), "*")
 
     def __truediv__(self, other):
         if (other := enclose(other)) is NotImplemented:
@@ -193,12 +192,12 @@ def _plus(a, b, direction):
     return s if exact else (_up(s) if direction > 0 else _down(s))
 
 
-def _times(a, b):
-    return 0.0 if a == 0 or b == 0 else a * b
-
-
-def _both_exact_zero(a, b):
-    return (a.lo == a.hi == 0) or (b.lo == b.hi == 0) or (a.lo == a.hi == 1) or (b.lo == b.hi == 1)
+def _times(a, b, direction):
+    """a b rounded towards ``direction``; products with 0 (also of infinity: a bound times nothing) and with 1 are exact."""
+    if a == 0 or b == 0:
+        return 0.0
+    product = a * b
+    return product if direction == 0 or 1 in (a, b) else _up(product) if direction > 0 else _down(product)
 
 
 def _combine(a, b, lows, highs, f, sign):

@@ -15,7 +15,7 @@ from .divergence import flow, kullback_leibler, product
 from .enclosure import Enclosure
 from .errors import NoMethod
 from .kernel import ornstein_uhlenbeck
-from .laws import Empirical, Gaussian, standard_normal
+from .laws import Empirical, Gaussian, Product, standard_normal
 from .scheme import Table
 
 __all__ = [
@@ -74,6 +74,8 @@ def mutual_information(law, t=0.0):
     t = _time(t)
     if t > 0:
         return (entropy(law, t) - 0.5 * law.dim * math.log(2 * math.pi * math.e * -math.expm1(-2 * t))).cut(0.0)
+    if isinstance(law, Product):
+        return sum((n * mutual_information(f) for f, n in zip(law.factors, law.repeat, strict=True)), start=Enclosure.exact(0.0))
     if not isinstance(law, Empirical):
         return Enclosure.near(math.inf, 0.0, method="X_0 has a density and is known")
     _, index = np.unique(law.points, axis=0, return_inverse=True)

@@ -18,6 +18,7 @@ ALL = (
     sd.fisher_divergence, sd.kolmogorov,
 )  # fmt: skip
 GAUSSIAN = (sd.total_variation, sd.kullback_leibler, sd.chi_squared, sd.hellinger, sd.wasserstein2, sd.fisher_divergence)
+COMB = sd.GaussianMixture([0.5, 0.5], [[-3.0], [3.0]], [0.5, 0.5])
 GM3 = sd.GaussianMixture([0.3, 0.45, 0.25], [[-2.0], [0.4], [2.2]], [0.25, 0.16, 0.36])
 
 
@@ -48,6 +49,15 @@ def test_total_variation_of_two_radial_gaussians(d, lam):
         assert e.width <= 2e-13 and abs(e.value - truth) <= 1e-14
         if lam == 1 + 1e-9:  # close laws: relative accuracy, lam - 1 being exact
             assert abs(e.value - truth) <= 1e-13 * truth
+
+
+@given(st.floats(-20, 20), st.floats(-20, 0), st.floats(-3.1, 3.1))
+def test_the_complex_logarithm_keeps_its_digits(real, imag, angle):
+    z = complex(10.0 ** (0.1 * real - 6) * math.cos(angle), 10.0**imag * math.sin(angle))
+    with mp.workdps(60):
+        truth = mp.log(1 + mp.mpc(z))
+        got = complex(closed.clog1p(np.array(z)))
+        assert abs(mp.mpc(got) - truth) <= 8 * EPS * abs(truth)
 
 
 @given(st.floats(-6, 6), st.floats(-3, 3))
@@ -168,6 +178,8 @@ def test_infinite_chi_squared_is_proved_at_twice_the_variance():
     assert sd.chi_squared(sd.Gaussian([0.0], 2.0), g).lo == math.inf
     assert sd.chi_squared(sd.Gaussian([0.0], 1.999), g).hi < math.inf
     assert sd.chi_squared(sd.GaussianMixture([0.9, 0.1], [[0.0], [1.0]], [0.5, 2.5]), g).lo == math.inf
+    edge = sd.chi_squared(sd.GaussianMixture([0.9, 0.1], [[0.0], [1.0]], [0.5, 2.0]), g)
+    assert edge.lo == math.inf and edge.level == "deterministic"
     assert sd.chi_squared(sd.Gaussian([40.0], 1.0), g).hi == math.inf  # finite, e^1600: beyond floating point, and said so
     assert sd.chi_squared(sd.Gaussian([40.0], 1.0), g).lo < math.inf
 
@@ -222,6 +234,24 @@ def test_transport_of_one_atom_to_a_density():
     assert e1.width < 1e-13 and e2.width < 1e-13
 
 
+@given(st.lists(st.tuples(st.floats(-4, 4), st.floats(0.05, 1)), min_size=2, max_size=5, unique_by=lambda a: a[0]))
+def test_transport_of_atoms_to_a_normal(atoms):
+    """W2^2 = E X^2 + 1 - 2 sum x_i (phi(z_{i-1}) - phi(z_i)), z the normal's quantiles of the levels."""
+    atoms = sorted(atoms)
+    x, w = np.array([a for a, _ in atoms]), np.array([b for _, b in atoms])
+    w /= w.sum()
+    g = sd.standard_normal(1)
+    density = np.append(np.append(0.0, g.pdf(g.quantile(np.cumsum(w)[:-1]))), 0.0)
+    truth = float(w @ x**2) + 1 + 2 * float(x @ np.diff(density))
+    e = sd.wasserstein2(sd.Empirical(x[:, None], w), g)
+    # sums of five terms below 16
+    assert e.lo**2 - 200 * EPS <= truth <= e.hi**2 + 200 * EPS
+    one = sd.wasserstein1(sd.Empirical(x[:, None], w), g)
+    line = np.linspace(-12, 12, 200_001)[:, None]
+    area = np.sum(np.abs(sd.Empirical(x[:, None], w).cdf(line) - g.cdf(line))) * (line[1, 0] - line[0, 0])
+    assert abs(one.value - area) <= 2e-4 * len(x)  # the rule's step at each jump
+
+
 # ---- products -----------------------------------------------------------------------------------------------------------------------
 
 
@@ -235,6 +265,16 @@ def test_products_add_and_multiply():
     assert close(sd.chi_squared(p, q), log1p.exp() - 1)
     h = sd.hellinger(GM3, one)
     assert close(1 - sd.hellinger(p, q) * sd.hellinger(p, q), ((1 - h * h).log() * 7).exp())
+
+
+def test_a_product_beyond_floating_point_is_not_called_infinite():
+    one, other = sd.Product([GM3, GM3] * 50 + [COMB]), sd.standard_normal(101)
+    e = sd.chi_squared(one, other)
+    assert math.isfinite(e.lo) and e.lo > 1e52
+    over = sd.chi_squared(sd.Product([COMB] * 600), sd.standard_normal(600))
+    assert math.isfinite(over.lo) and over.hi == math.inf and over.value is None
+    heavy = sd.GaussianMixture([0.5, 0.5], [[0.0], [1.0]], [1.0, 3.0])
+    assert sd.chi_squared(sd.Product([heavy, GM3]), sd.standard_normal(2)).lo == math.inf
 
 
 @pytest.mark.parametrize("d,width", [(10, 1e-9), (30, 1e-11), (100, 1e-12)])
@@ -316,6 +356,14 @@ def test_the_statistic_is_the_largest_gap_at_an_atom(x):
     n, cdf = len(x), sd.standard_normal(1).cdf(x[:, None])
     truth = max(np.max(np.searchsorted(x, x, side="right") / n - cdf), np.max(cdf - np.searchsorted(x, x, side="left") / n))
     assert abs(sd.kolmogorov(x[:, None], sd.standard_normal(1)).value - truth) <= 8 * EPS * n
+
+
+def test_a_sample_may_be_a_tensor():
+    torch = pytest.importorskip("torch")
+    x = GM3.sample(50, seed=1)
+    assert sd.kolmogorov(torch.tensor(x), GM3) == sd.kolmogorov(x, GM3)
+    with pytest.raises(sd.NoMethod, match="samples"):
+        sd.wasserstein1(torch.tensor(x), GM3)
 
 
 def test_samples_are_checked():

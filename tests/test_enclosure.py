@@ -56,6 +56,11 @@ def test_exact_constants_stay_exact():
     assert (Enclosure.exact(0.1) + 0.2).width > 0  # 0.1 + 0.2 rounds
 
 
+def test_nothing_negative_comes_out_of_nonnegative_factors():
+    assert (Enclosure(0, 0.3, "rigorous") * 0.1).lo == 0.0
+    assert (Enclosure(0, 0.3, "rigorous") * Enclosure(0, 2, "rigorous")).sqrt().lo == 0.0
+
+
 def test_division_by_an_enclosure_that_may_vanish_is_bounded_below_only():
     got = Enclosure(1, 2, "rigorous") / Enclosure(0, 4, "rigorous")
     assert got.lo <= 0.25 and got.hi == math.inf

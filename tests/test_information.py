@@ -109,6 +109,7 @@ def test_what_is_infinite_is_infinite():
     assert information.mmse(COIN).hi == information.mmse(GM3).hi == 0
     assert abs(information.mutual_information(COIN).value - math.log(2)) <= 1e-14
     assert information.mutual_information(GM3).lo == math.inf
+    assert abs(information.mutual_information(sd.Product([COIN] * 3)).value - 3 * math.log(2)) <= 1e-14
     book = information.ledger(COIN, [0.0, 0.5])
     assert book.entropy[0] == -math.inf and book.mmse[0] == 0 and np.isfinite(book.entropy[1])
     assert information.ledger(BOX, [0.0]).fisher[0] == math.inf

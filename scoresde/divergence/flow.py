@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from ..kernel import ornstein_uhlenbeck
-from ..laws import Empirical
+from ..laws import Empirical, GaussianMixture
 from .panels import EPS, integrate
 from .quadrature import _jumps, over_line
 from .view import Pair, view
@@ -133,9 +133,9 @@ def on_the_line(law, times):
         if (later := times > 0).any():
             values[:, later], errors[:, later] = on_the_line(law, times[later])
         return values, errors
-    weights = getattr(law, "weights", None)
-    if weights is None or len(weights) > MANY or not (discrete or hasattr(law, "covs")):
+    if not (discrete or isinstance(law, GaussianMixture)) or len(law.weights) > MANY:
         return one_by_one(law, times)
-    points, variances = (law.points, np.zeros(len(weights))) if discrete else (law.means, law.covs.reshape(len(weights)))
+    count = len(law.weights)
+    points, variances = (law.points, np.zeros(count)) if discrete else (law.means, law.covs.reshape(count))
     edges = [law.noised(ornstein_uhlenbeck(float(t))).breakpoints() for t in times]
-    return mixture(weights, points[:, 0], variances, times, edges)
+    return mixture(law.weights, points[:, 0], variances, times, edges)

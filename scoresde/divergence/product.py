@@ -80,12 +80,11 @@ def added_squares(parts):
 
 
 def chi_squared(parts):
-    def f(x, n):
-        exponent = float(n @ np.log1p(x))
-        return math.expm1(exponent) if exponent < 709.0 else math.inf
-
-    e = _monotone(f, parts, "product over factors")
-    return e if e.value is None or math.isfinite(e.value) or e.lo == math.inf else Enclosure(e.lo, math.inf, e.level, e.alpha, None, e.method)
+    log = _monotone(lambda x, n: float(n @ np.log1p(x)), parts, "product over factors")  # of 1 + chi^2
+    grown = lambda x, over: math.expm1(x) if x < 709.0 else over  # noqa: E731
+    lo = grown(log.lo, math.inf if math.isinf(log.lo) else np.finfo(float).max)
+    value = None if log.value is None or 709.0 <= log.value < math.inf else grown(log.value, math.inf)
+    return Enclosure(lo * (1 - 2 * EPS), grown(log.hi, math.inf) * (1 + 2 * EPS), log.level, log.alpha, value, log.method)
 
 
 def hellinger(parts):

@@ -7,10 +7,8 @@ from functools import cached_property
 import numpy as np
 
 from ..errors import NoMethod, NotTrusted
-from ..laws import GaussianMixture
 from .panels import EPS, integrate
 
-_SWITCH = np.array([-40.0, -20.0, -8.0, -3.0, -1.0, 0.0, 1.0, 3.0, 8.0, 20.0, 40.0])
 FAR = 2.0 ** np.arange(1, 400, 6)  # probes for the ends of a support, up to 1e119
 
 
@@ -52,42 +50,9 @@ def view(law):
         edges = np.unique(np.asarray(points(), dtype=np.float64))
         if len(edges) == 1:
             edges = np.array([edges[0] - 1.0, edges[0], edges[0] + 1.0])
-        if isinstance(law, GaussianMixture):
-            edges = np.union1d(edges, _switches(law))
     else:
         edges = _search(law)
     return View(law, edges)
-
-
-def _switches(law):
-    """Panels about the points where one component of a mixture takes over from another, far out in the tails of both.
-
-    There log p bends within 1/|difference of slopes|. The law itself has no mass there and does not care, but another law may: KL(q|p) and the
-    Fisher divergence see the bend. All pairs are tried, beyond 64 components those of neighbouring means.
-    """
-    kept = law.weights > 0
-    order = np.argsort(law.means[kept, 0], kind="stable")
-    w, mu, var = (x[kept][order] for x in (law.weights, law.means[:, 0], law.covs.reshape(len(kept))))
-    i, j = np.triu_indices(len(w), 1) if len(w) <= 64 else (np.arange(len(w) - 1), np.arange(1, len(w)))
-    level = np.log(w) - 0.5 * np.log(var)
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        # (x - mu_i)^2/(2 var_i) - level_i = the same for j; x = mu_i + y
-        curve, gap = 0.5 * (1 / var[i] - 1 / var[j]), mu[j] - mu[i]
-        tilt, rest = gap / var[j], level[j] - level[i] - 0.5 * gap**2 / var[j]
-        root = np.sqrt(tilt**2 - 4 * curve * rest)
-        big = -0.5 * (tilt + np.copysign(root, tilt))  # curve y^2 + tilt y + rest = 0, without cancellation
-        x = np.concatenate([mu[i] + big / curve, mu[i] + rest / big])
-        i, j = np.tile(i, 2), np.tile(j, 2)
-        steep = [np.abs(x - mu[k]) / var[k] for k in (i, j)]
-        far = np.where(steep[0] > steep[1], np.abs(x - mu[i]) / np.sqrt(var[i]), np.abs(x - mu[j]) / np.sqrt(var[j])) > 11
-    x, i, j = x[far & np.isfinite(x)], i[far & np.isfinite(x)], j[far & np.isfinite(x)]
-    if not len(x):
-        return x
-    top = level[i] - 0.5 * (x - mu[i]) ** 2 / var[i]
-    seen = top > law.logpdf(x[:, None]) + 0.5 * math.log(2 * math.pi) - 5  # the others are below
-    x, i, j = x[seen], i[seen], j[seen]
-    width = 1 / np.maximum(np.abs((x - mu[i]) / var[i] - (x - mu[j]) / var[j]), 1e-300)
-    return (x[:, None] + width[:, None] * _SWITCH).ravel()
 
 
 def _search(law):

@@ -9,8 +9,9 @@ import numpy as np
 
 from ..errors import NotTrusted
 from ..laws import Empirical
+from ..laws._resolve import chebyshev
 from ..laws.line import Line, Outer
-from ..laws.monotone import Monotone, to_coefficients
+from ..laws.monotone import Monotone
 from .chain import evolve
 
 __all__ = ["push"]
@@ -20,6 +21,7 @@ LEVELS = (1e-15, 1e-10, 1e-6)  # last coefficients over the range of F on the pa
 PANELS = 4000  # of both together
 OUTSIDE = 1e-12  # mass on which F need not be monotone, where the tolerance does not allow more
 JUMP = 1e-10  # mass of a panel that may be bridged
+ROUNDING = 1e-15  # TV that rounding may cost beyond what the two maps show
 
 
 def push(table, score, law, r0, rows, tolerance):
@@ -33,8 +35,8 @@ def push(table, score, law, r0, rows, tolerance):
         return [Empirical(y[:, None], law.weights) for y in chain(np.ascontiguousarray(law.points[:, 0]))]
     twin = getattr(law, "twin", None)
     base, other = _base(law), _base(law if twin is None else twin)
-    edges = base.panels() if isinstance(base, Outer) else law.breakpoints()
-    mains, twins = _maps(chain, base, np.append(edges[:-1:3], edges[-1]), len(rows), max(OUTSIDE, 0.1 * tolerance))  # F may be smoother than the law
+    edges = _usable(chain, base, np.append(base.panels[:-1:3], base.panels[-1]))  # F may be smoother than the law
+    mains, twins = _maps(chain, base, edges, len(rows), max(OUTSIDE, 0.1 * tolerance))
     return [_pushed(base, other, float(getattr(law, "error", 0.0)), *pair) for pair in zip(mains, twins, strict=True)]
 
 
@@ -49,8 +51,17 @@ def _pushed(base, other, inherited, main, twin):
     x, w = law._quadrature
     y = flow.at(x)[0]
     apart = 0.5 * float(w @ np.abs(np.expm1(check._log_density(y) - law._log_density(y))))
-    error = inherited + apart + lost
+    error = inherited + apart + lost + ROUNDING
     return Line(base, flow, error, Line(other, other_flow, error))
+
+
+def _usable(chain, base, edges):
+    """``edges`` without the outer panels, void of mass, where the score fails."""
+    if np.isfinite(chain(edges[[0, -1]])).all():
+        return edges
+    void = (base.log_density(edges) < -46) & ~np.isfinite(chain(edges)).all(axis=0)
+    inside = np.flatnonzero(~void)
+    return edges[inside[0] : inside[-1] + 1]
 
 
 def _maps(chain, base, edges, count, allowed):
@@ -101,7 +112,7 @@ class _Build:
     """The panels of one resolution: those still to be resolved, and those whose series has converged."""
 
     def __init__(self, degree, edges):
-        self.t, self.matrix = to_coefficients(degree)
+        self.t, self.matrix = chebyshev(degree)
         self.todo = np.stack([edges[:-1], edges[1:]], 1)
         self.unit = (edges[-1] - edges[0]) / 24  # about a standard deviation
         self.least = 2e-13 * self.unit  # no more halving where F jumps

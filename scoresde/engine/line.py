@@ -10,16 +10,18 @@ the nodes get wrong is seen, and extrapolated to what all of them do. Markov ker
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from ..errors import NoMethod, NotTrusted
 from ..laws import Empirical
-from ..laws.cloud import FLAGS, Cloud, fast_exp
-from ..laws.line import Line, Outer, gauss_legendre
+from ..laws._resolve import resolved
+from ..laws.cloud import Cloud
+from ..laws.line import Line, Outer
 from .chain import evolve
 from .lagrange import push
+from .taps import collect, deposit
 
 __all__ = ["propagate_line"]
 
@@ -34,104 +36,6 @@ KINKED = 0.25  # spacing over the widest one at which refining for kinks stops
 ROUNDING = 2e-15  # TV that rounding may cost beyond what the two runs show
 
 
-def taps_py(first, ratio, start, cls, table, out):
-    """out[cls_j, start_j + l] += first_j ratio_j^l table_l: a row of taps by recurrence, eight at a time."""
-    for j in range(first.size):
-        row = out[cls[j]]
-        r = ratio[j]
-        r2 = r * r
-        r4 = r2 * r2
-        r8 = r4 * r4
-        p0 = first[j]
-        p1, p2 = p0 * r, p0 * r2
-        p3, p4 = p1 * r2, p0 * r4
-        p5, p6, p7 = p1 * r4, p2 * r4, p3 * r4
-        i = start[j]
-        for block in range(table.size // 8):  # loads before stores, so that the eight become one vector
-            b = 8 * block
-            t0 = row[i] + p0 * table[b]
-            t1 = row[i + 1] + p1 * table[b + 1]
-            t2 = row[i + 2] + p2 * table[b + 2]
-            t3 = row[i + 3] + p3 * table[b + 3]
-            t4 = row[i + 4] + p4 * table[b + 4]
-            t5 = row[i + 5] + p5 * table[b + 5]
-            t6 = row[i + 6] + p6 * table[b + 6]
-            t7 = row[i + 7] + p7 * table[b + 7]
-            row[i] = t0
-            row[i + 1] = t1
-            row[i + 2] = t2
-            row[i + 3] = t3
-            row[i + 4] = t4
-            row[i + 5] = t5
-            row[i + 6] = t6
-            row[i + 7] = t7
-            p0 *= r8
-            p1 *= r8
-            p2 *= r8
-            p3 *= r8
-            p4 *= r8
-            p5 *= r8
-            p6 *= r8
-            p7 *= r8
-            i += 8
-
-
-taps = njit(taps_py, error_model="numpy", fastmath=FLAGS)
-
-
-def deposit_py(a, w, cls, var, dx, x0, reach, out):
-    """out[cls_j, i] += w_j N(x_i; a_j, var) on x_i = x0 + i dx, ``reach`` nodes to either side; nodes that do not fit are left out."""
-    m, n = out.shape[1], a.size
-    table = np.empty((2 * reach + 8) // 8 * 8)
-    norm = 1 / math.sqrt(2 * math.pi * var)
-    c, g, inv = -0.5 / var, dx / var, 1 / dx
-    for l in range(table.size):
-        d = (l - reach) * dx
-        table[l] = norm * fast_exp(c * d * d)
-    first, ratio, start = np.empty(n), np.empty(n), np.empty(n, dtype=np.int64)
-    for j in range(n):
-        t = (a[j] - x0) * inv
-        k = np.rint(t)
-        d = (t - k) * dx
-        first[j] = w[j] * fast_exp(c * d * d - reach * g * d)
-        ratio[j] = fast_exp(g * d)
-        if k < reach or k - reach + table.size > m:
-            k, first[j] = reach, 0.0
-        start[j] = np.int64(k) - reach
-    taps(first, ratio, start, cls, table, out)
-
-
-deposit = njit(deposit_py, error_model="numpy", fastmath=FLAGS, cache=True)
-
-
-def collect_py(out, x0, dx, cut):
-    """Nodes where the summed rows exceed ``cut``, their weights (scaled to sum 1) and classes; half-L1 of half the nodes, and of a quarter
-    of them, against all; the sum before scaling; the steepest |(log q)'|."""
-    m = out.shape[1]
-    x, w, cls = np.empty(m), np.empty(m), np.empty(m, dtype=np.int64)
-    n, half, quarter, total = 0, 0.0, 0.0, 0.0
-    before, jump = 0.0, 1.0
-    for i in range(m):
-        even, odd = out[0, i] + out[2, i], out[1, i] + out[3, i]
-        q = even + odd
-        half += abs(even - odd)
-        quarter += abs(4 * out[0, i] - q)
-        total += q
-        if q > 1e-34 and before > 1e-34:
-            jump = max(jump, q / before, before / q)
-        before = q
-        if q > cut:
-            x[n], w[n], cls[n] = x0 + i * dx, q * dx, i & 3
-            n += 1
-    total *= dx
-    for i in range(n):  # so that rounding does not drift over thousands of steps
-        w[i] /= total
-    return x[:n], w[:n], cls[:n], 0.5 * dx * half, 0.5 * dx * quarter, total, math.log(jump) / dx
-
-
-collect = njit(collect_py, error_model="numpy", fastmath=FLAGS, cache=True)
-
-
 @dataclass(frozen=True, eq=False)
 class Run:
     """One resolution of the law: a_j with weights w_j, each carrying N(0, var). cls: place of node j on its grid modulo 4, if it had one;
@@ -142,6 +46,20 @@ class Run:
     var: float
     cls: np.ndarray | None = None
     steep: float = math.inf
+
+
+class Grid(NamedTuple):
+    """A law on a uniform grid: nodes, weights (sum 1), their places modulo 4; half-L1 of every second node alone, and of every fourth,
+    against all; the sum before scaling; the steepest |(log q)'|."""
+
+    dx: float
+    x: np.ndarray
+    w: np.ndarray
+    cls: np.ndarray
+    half: float
+    quarter: float
+    total: float
+    steep: float
 
 
 def propagate_line(table, score, start, *, tolerance=1e-8, keep="last"):
@@ -162,8 +80,8 @@ def propagate_line(table, score, start, *, tolerance=1e-8, keep="last"):
             break
         scale = min(max(0.8 * math.sqrt(tolerance / worst), 0.15), 0.6)  # kinks: the error goes with the square of the spacing
     raise NotTrusted(
-        f"propagate: two resolutions of {table.name or 'the chain'} differ by {worst:.1e} in total variation, asked for was tolerance={tolerance:.1e}; "
-        "a score with kinks, jumps or rounding noise does this (a ReLU or float32 network); raise tolerance="
+        f"propagate: two resolutions of {table.name or 'the chain'} differ by {worst:.1e} in total variation, asked for was "
+        f"tolerance={tolerance:.1e}; a score with kinks, jumps or rounding noise does this (a ReLU or float32 network); raise tolerance="
     )
 
 
@@ -189,45 +107,49 @@ def _blocks(table):
 
 
 def _run(table, score, start, blocks, tolerance, scale, keep):
+    """The laws asked for, on grids whose widest spacing is multiplied by ``scale``."""
     wanted = set((table.states if keep == "all" else table.states[-1:]).tolist())
     inner = [[r for r in range(r0 + 1, r1 + (var == 0)) if r in wanted] for r0, r1, var in blocks] + [[]]
-    noisy = sum(var > 0 for *_, var in blocks)
+    noisy = [var for *_, var in blocks if var > 0]
     # the twin is asked for far more than the tolerance, because for analytic scores that costs little
-    wish, must = (max(x * scale**4, 1e-15) / max(noisy, 1) for x in (1e-4 * tolerance, 0.2 * tolerance))
-    laws, law, runs, grid, dx, plan, lost = {0: start}, start, None, None, None, None, 0.0
-    if isinstance(start, Line) and start.flow is None and blocks[0][2]:
-        clouds = (start.base, start.base if start.twin is None else start.twin.base)
-        runs = tuple(Run(c.nodes, c.weights, c.var) for c in clouds)
-        dx = plan = 0.7 * WIDEST * scale * math.sqrt(min(clouds[0].var, blocks[0][2]))
-        grid = _deposit(runs[1], dx, 0.37)
+    wish, must = (max(x * scale**4, 1e-15) / max(len(noisy), 1) for x in (1e-4 * tolerance, 0.2 * tolerance))
+    laws, law, lost = {0: start}, start, float(getattr(start, "error", 0.0)) + ROUNDING
+    runs, grid = None, None
+    if isinstance(start, Line) and start.flow is None and noisy:
+        runs = tuple(Run(law.base.nodes, law.base.weights, law.base.var) for law in (start, start.twin or start))
+        grid = _deposit(runs[1], 0.5 * scale * math.sqrt(min(runs[1].var, noisy[0])), 0.37)
+    plan = math.inf
     for k, (r0, r1, var) in enumerate(blocks):
         if inner[k]:
             laws.update(zip(inner[k], push(table, score, law, r0, inner[k], tolerance), strict=True))
         if var == 0:
             break
-        ahead = WIDEST * scale * math.sqrt(blocks[k + 1][2] if k + 1 < noisy else var)
+        # the next grid is for the next noise; nodes further apart than a few \sqrt var would not see this one's
+        widest = WIDEST * scale * math.sqrt(noisy[min(k + 1, len(noisy) - 1)])
+        plan = min(plan, widest, 4 * math.sqrt(var))
         if runs is None:
-            new, dx = _first(table, score, start, r0, r1, var, scale), 0.7 * ahead
-            plan = dx
-            spread = _deposit(new[1], dx, 0.37)
+            runs = _first(table, score, start, r0, r1, var, scale)
+            grid = _deposit(runs[1], 0.7 * plan, 0.37)
         else:
-            plan = min(plan, ahead)
-            for _ in range(8):
-                new = _advance(table, score, runs[0], grid, dx, r0, r1, var)
-                spread = _deposit(new[1], plan, 0.37)
-                excess, better = _judge(spread, dx, wish, must, KINKED * ahead)
-                if excess <= 1.0:
-                    break
-                dx = max(min(better, 0.9 * dx), 0.3 * dx)
-                plan = min(plan, dx)
-                grid = _deposit(runs[1], dx, 0.37)
-            dx, plan = plan, min(0.95 * better, 1.3 * dx)
-        runs, grid, lost = new, spread, lost + max(abs(1 - spread[5]) - 1e-13, 0.0)
+            runs, grid, plan = _step(table, score, runs, grid, (r0, r1, var), plan, wish, must, KINKED * widest)
+        lost += max(abs(1 - grid.total) - 1e-13, 0.0)
         if r1 in wanted or inner[k + 1]:
-            law = _law(runs, grid, dx, float(getattr(start, "error", 0.0)) + lost + ROUNDING)
+            law = _law(runs, grid, lost)
             if r1 in wanted:
                 laws[r1] = law
     return [laws[r] for r in sorted(laws)]
+
+
+def _step(table, score, runs, grid, block, plan, wish, must, finest):
+    """(runs, twin's grid, spacing for the one after) one block further; ``grid`` is refined until what it loses is small enough."""
+    for _ in range(8):
+        new = _advance(table, score, runs[0], grid, *block)
+        ahead = _deposit(new[1], min(plan, 1.3 * grid.dx), 0.37)
+        excess, better = _judge(ahead, grid.dx, wish, must, 0.0 if _torn(new[1]) else finest)
+        if excess <= 1.0:
+            break
+        grid = _deposit(runs[1], max(min(better, 0.9 * grid.dx), 0.3 * grid.dx), 0.37)
+    return new, ahead, min(0.95 * better, 1.3 * grid.dx)
 
 
 def _first(table, score, start, r0, r1, var, scale):
@@ -235,19 +157,11 @@ def _first(table, score, start, r0, r1, var, scale):
     if isinstance(start, Empirical):
         a = _moved(table, score, r0, r1, start.points[:, 0], start.weights)
         return (Run(a, start.weights, var),) * 2
-    runs = []
-    panels = Outer(start).panels()
-    for length in (2.0 * scale, 2.0 * scale * COARSE):
-        edges = panels
-        cut = _subdivided(edges, length * math.sqrt(var))
-        for _ in range(12):  # panels whose image is long against the noise are halved
-            x, w = gauss_legendre(cut)
-            w = w * np.exp(Outer(start).log_density(x))
-            a = _moved(table, score, r0, r1, x, w)
-            long = np.ptp(a.reshape(-1, 16), axis=1) > 1.3 * length * math.sqrt(var)
-            if not long.any():
-                break
-            cut = np.sort(np.append(cut, 0.5 * (cut[:-1] + cut[1:])[long]))
+    runs, law = [], Outer(start)
+    for length in (2.0 * scale * math.sqrt(var), 2.0 * scale * COARSE * math.sqrt(var)):
+        move = lambda x: _moved(table, score, r0, r1, x, np.exp(law.log_density(x)))  # noqa: E731
+        x, w, a = resolved(move, _subdivided(law.panels, length), 1.3 * length)
+        w = w * np.exp(law.log_density(x))
         keep = w > CUT
         runs.append(Run(a[keep], w[keep], var))
     return tuple(runs)
@@ -262,35 +176,34 @@ def _subdivided(edges, longest):
 
 
 def _moved(table, score, r0, r1, x, density):
-    """Images of x without noise. Where the law has no mass a score may fail; elsewhere NaN is refused."""
+    """Images of x without noise. Where the law has no mass a score may fail (such nodes stay where they are); elsewhere NaN is refused."""
     y = evolve(table, score, r0, r1, x)[-1]
-    if not math.isfinite(y.sum()):
-        bad = ~np.isfinite(y)
+    bad = ~np.isfinite(y)
+    if bad.any():
         k = int(np.argmax(np.where(bad, density, -1.0)))
         if density[k] > 1e-20:
-            raise ValueError(f"score: got {y[k]} in rows {r0}..{r1 - 1} at x = {x[k]:.6g}, where the law has density {density[k]:.1e}, allowed are finite values")
-        density[bad] = 0.0
+            raise ValueError(
+                f"score: got {y[k]} in rows {r0}..{r1 - 1} from x = {x[k]:.6g}, where the law has weight {density[k]:.1e}, allowed are finite values"
+            )
         y[bad] = x[bad]
     return y
 
 
-def _advance(table, score, main, grid, dx, r0, r1, var):
-    """Both runs one block further; ``grid`` is the twin's, already deposited with spacing dx."""
-    x1, w1, cls1 = _deposit(main, dx / COARSE, 0.0)[:3]
-    x2, w2, cls2 = grid[:3]
-    w = np.concatenate([w1, w2])
-    a = _moved(table, score, r0, r1, np.concatenate([x1, x2]), w)
-    n = len(x1)
-    return Run(a[:n], w[:n], var, cls1, grid[6]), Run(a[n:], w[n:], var, cls2, grid[6])
+def _advance(table, score, main, grid, r0, r1, var):
+    """Both runs one block further; ``grid`` is the twin's."""
+    fine = _deposit(main, grid.dx / COARSE, 0.0)
+    a = _moved(table, score, r0, r1, np.concatenate([fine.x, grid.x]), np.concatenate([fine.w, grid.w]))
+    n = len(fine.x)
+    return Run(a[:n], fine.w, var, fine.cls, grid.steep), Run(a[n:], grid.w, var, grid.cls, grid.steep)
 
 
 def _deposit(run, dx, shift):
-    """The law of a run on a uniform grid of spacing dx, staggered by ``shift`` of it: what ``collect`` returns."""
+    """The law of a run on a uniform grid of spacing dx, staggered by ``shift`` of it."""
     root = math.sqrt(run.var)
     reach = int(min(REACH + run.steep * root, BAND) * root / dx) + 1
     lo, hi = run.a.min(), run.a.max()
     m = (hi - lo) / dx + 2 * reach + 12
-    if m > LIMIT:
+    if m > LIMIT:  # a few nodes without mass may have been thrown far out
         inside = run.a[run.w > 1e-24]
         lo, hi = inside.min(), inside.max()
         m = (hi - lo) / dx + 2 * reach + 12
@@ -299,7 +212,7 @@ def _deposit(run, dx, shift):
     out = np.zeros((4, int(m)))
     cls = run.cls if run.cls is not None else np.zeros(len(run.a), dtype=np.int64)
     deposit(run.a, run.w, cls, run.var, dx, x0, reach, out)
-    return collect(out, x0, dx, CUT)
+    return Grid(dx, *collect(out, x0, dx, CUT))
 
 
 def _affordable(m):
@@ -310,25 +223,33 @@ def _affordable(m):
         )
 
 
-def _judge(spread, dx, wish, must, finest):
-    """(predicted error over what is allowed, spacing that would meet it), from what half and a quarter of the nodes get wrong."""
-    half, quarter = max(spread[3], 1e-16), spread[4]
+def _judge(grid, dx, wish, must, finest):
+    r"""(predicted error of the grid before, of spacing dx, over what is allowed; the spacing that would meet it).
+
+    With every second node the sum at spacing 2 dx is off by ``half``, with every fourth by ``quarter``. A trapezoidal sum of an analytic
+    function is off by C e^{-\lambda / dx}: those two give C and \lambda. Of one with kinks it is off by C dx^p.
+    """
+    half, quarter = max(grid.half, 1e-16), grid.quarter
     if quarter < 1e-14:
         return 0.0, 1.5 * dx
     if half > 0.3 * quarter and quarter > 0.01:
         return math.inf, 0.5 * dx  # not resolved at all
     rate = quarter / min(half, 0.9 * quarter)
-    if rate < 10:  # algebraic: kinks or rounding noise in the score; an exponential promise would be vain
+    if rate < 10:  # algebraic: kinks or rounding noise in the score
         error = half / rate
         return (error / must if dx > finest else 0.0), max(dx * (must / error) ** (math.log(2) / math.log(rate)), finest)
     error = half / rate**2
     return 0.1 * error / wish, 4 * dx * math.log(rate) / (2 * math.log(quarter) - math.log(half) - math.log(wish))
 
 
-def _law(runs, grid, dx, lost):
+def _torn(run):
+    """Do neighbouring nodes move further apart than their noise bridges? Then a finer grid helps, however slowly the error falls."""
+    seen = run.w > 1e-12
+    return bool((np.abs(np.diff(run.a))[seen[1:] & seen[:-1]] > math.sqrt(run.var)).any())
+
+
+def _law(runs, grid, lost):
     """The Line of both runs; error: their half-L1 distance on the twin's grid, beside what is known to be ``lost``."""
     main, twin = (Cloud.of(run.a, run.w, run.var) for run in runs)
-    x, w = grid[:2]
-    apart = 0.5 * float(np.abs(np.exp(main.log_density(x)) * dx - w).sum())
-    error = apart + lost
-    return Line(main, None, error, Line(twin, None, error))
+    apart = 0.5 * float(np.abs(np.exp(main.log_density(grid.x)) * grid.dx - grid.w).sum())
+    return Line(main, None, apart + lost, Line(twin, None, apart + lost))

@@ -5,14 +5,16 @@ that lies outside is below 1e-17 of the sum. All terms are positive, so densitie
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numba import njit
 
-from .._arrays import stream
+from .._arrays import frozen, stream
+from ._resolve import smooth_panels
 
-__all__ = ["Cloud", "exp_py"]
+__all__ = ["FLAGS", "Cloud", "fast_exp"]
 
 FLAGS = {"contract", "reassoc", "nsz", "arcp"}  # never "fast": that deletes the guards against NaN
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
@@ -82,6 +84,9 @@ def moments_py(x, a, w, log_w, var, level, log_sum, first, second):
     c, root = -0.5 / var, math.sqrt(var)
     for i in range(x.size):
         xi = x[i]
+        if abs(xi) == math.inf:
+            log_sum[i], first[i], second[i] = -math.inf, -xi, 0.0
+            continue
         lo, hi = bounds(a, xi, WINDOW * root)
         s0, s1, s2 = 0.0, 0.0, 0.0
         if level == 0:
@@ -215,9 +220,6 @@ class Cloud:
     nodes: np.ndarray
     weights: np.ndarray
     var: float
-    log_weights: np.ndarray = field(repr=False)
-    below: np.ndarray = field(repr=False)
-    above: np.ndarray = field(repr=False)
 
     @classmethod
     def of(cls, nodes, weights, var):
@@ -225,20 +227,28 @@ class Cloud:
         keep = weights > 0
         if not keep.all():
             nodes, weights = nodes[keep], weights[keep]
-        order = np.argsort(nodes, kind="stable")
-        a, w = nodes[order], weights[order]
-        w /= w.sum()
-        below, above = np.zeros(len(w) + 1), np.zeros(len(w) + 1)
-        np.cumsum(w, out=below[1:])
-        above[:-1] = np.cumsum(w[::-1])[::-1]
-        cloud = cls(a, w, float(var), np.log(w), below, above)
-        for array in (a, w, cloud.log_weights, below, above):
-            array.setflags(write=False)
-        return cloud
+        if (nodes[1:] < nodes[:-1]).any():
+            order = np.argsort(nodes, kind="stable")
+            nodes, weights = nodes[order], weights[order]
+        return cls(frozen(nodes), frozen(weights / weights.sum()), float(var))
+
+    @cached_property
+    def log_weights(self):
+        return np.log(self.weights)
+
+    @cached_property
+    def below(self):
+        """(n+1,): the weight of the points before each."""
+        return np.concatenate([[0.0], np.cumsum(self.weights)])
+
+    @cached_property
+    def above(self):
+        """(n+1,): the weight of each point and those after it."""
+        return np.concatenate([np.cumsum(self.weights[::-1])[::-1], [0.0]])
 
     def moved(self, m, v):
         """The law of m X + sqrt(v) Z."""
-        return Cloud.of(m * self.nodes, self.weights.copy(), m * m * self.var + v)
+        return Cloud.of(m * self.nodes, self.weights, m * m * self.var + v)
 
     def mean(self):
         return float(self.weights @ self.nodes)
@@ -275,16 +285,18 @@ class Cloud:
         j = np.searchsorted(self.below[1:-1], stream(seed, "line point").random(n), side="right")
         return self.nodes[j] + math.sqrt(self.var) * stream(seed, "line noise").standard_normal(n)
 
-    def ends(self):
-        """An interval outside which the mass is below 1e-32."""
-        first = np.searchsorted(self.below, 1e-33)
+    @cached_property
+    def panels(self):
+        """Edges between which log q is smooth; the mass outside is below 1e-32."""
+        first = np.searchsorted(self.below, 1e-33) - 1
         last = len(self.above) - np.searchsorted(self.above[::-1], 1e-33)
         reach = 12.0 * math.sqrt(self.var)
-        return float(self.nodes[max(first - 1, 0)] - reach), float(self.nodes[min(last, len(self.nodes) - 1)] + reach)
+        ends = self.nodes[max(first, 0)] - reach, self.nodes[min(last, len(self.nodes) - 1)] + reach
+        return smooth_panels(self.log_density, np.linspace(*ends, 17))
 
     def _moments(self, x, level):
         log_sum = np.empty_like(x)
-        first, second = (np.empty_like(x), np.empty_like(x)) if level else (log_sum, log_sum)
+        first, second = np.empty_like(x), np.empty_like(x)
         moments(x, self.nodes, self.weights, self.log_weights, self.var, level, log_sum, first, second)
         log_sum -= HALF_LOG_2PI + 0.5 * math.log(self.var)
         return log_sum, first, second

@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 
 from .._arrays import as_points, finite, namespace
+from ._resolve import gauss_legendre, resolved, smooth_panels
 
-__all__ = ["Line", "Outer", "smooth_panels"]
-
-GAUSS, GAUSS_WEIGHTS = np.polynomial.legendre.leggauss(16)
-SPACING = 0.5  # of the nodes of a quadrature, in standard deviations of what it has to resolve
+__all__ = ["Line", "Outer"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +44,7 @@ class Outer:
     def sample(self, n, seed):
         return self.law.sample(n, seed)[:, 0]
 
+    @cached_property
     def panels(self):
         """Edges between which the law is smooth at the panel's own scale."""
         if hasattr(self.law, "breakpoints"):
@@ -123,7 +122,10 @@ class Line:
     def noised(self, kernel):
         r"""The law of m X + \sqrt v Z, again a Line."""
         m, v = _scalar(kernel)
-        return Line(self._moved(m, v), None, self.error, None if self.twin is None else self.twin.noised(kernel))
+        twin = None if self.twin is None else self.twin.noised(kernel)
+        if v == 0 and self.flow is not None and m:
+            return Line(self.base, self.flow.scaled(m), self.error, twin)
+        return Line(self._cloud(m, v), None, self.error, twin)
 
     def denoise(self, x, kernel):
         r"""E[X_0 | m X_0 + \sqrt v Z = x], shape (..., 1)."""
@@ -140,9 +142,8 @@ class Line:
     @cached_property
     def _panels(self):
         if self.flow is None:
-            lo, hi = self.base.ends()
-            return smooth_panels(self._log_density, np.linspace(lo, hi, 17))
-        edges = self.flow.at(_base_panels(self.base))[0]
+            return self.base.panels
+        edges = self.flow.at(self.base.panels)[0]
         return smooth_panels(self._log_density, np.sort(edges))
 
     @cached_property
@@ -157,7 +158,7 @@ class Line:
     @cached_property
     def _quadrature(self):
         """Nodes and weights (sum 1) for integrals of F against the base law."""
-        edges = np.union1d(_base_panels(self.base), self.flow.edges)
+        edges = np.union1d(self.base.panels, self.flow.edges)
         x, w = gauss_legendre(edges)
         w *= np.exp(self.base.log_density(x))
         return x, w / w.sum()
@@ -189,86 +190,28 @@ class Line:
             return self.base.quantile(u)
         return self.flow.at(self.base.quantile(u, upper_tail=self.flow.sign < 0))[0]
 
-    def _moved(self, m, v):
+    def _cloud(self, m, v):
+        """The law of m X + sqrt(v) Z as a cloud."""
         from .cloud import Cloud
 
-        if self.flow is None and hasattr(self.base, "moved"):
-            if m * m * self.base.var + v > 0:
-                return self.base.moved(m, v)
-        if not v > 0:
-            raise ValueError(f"kernel: got v = {v} for the image of a law under a map, allowed is v > 0: without noise there is no cloud")
-        x, w = gauss_legendre(np.union1d(_base_panels(self.base), self.flow.edges))
-        for _ in range(8):  # halve the panels that the noise does not smear
-            y = self.flow.at(x)[0]
-            gap = np.ptp(y.reshape(-1, len(GAUSS)), axis=1) * abs(m)
-            if gap.max() <= 2.5 * math.sqrt(v):
-                break
-            x, w = _halved(x, w, gap > 2.5 * math.sqrt(v))
-        w = w * np.exp(self.base.log_density(x))
-        return Cloud.of(m * self.flow.at(x)[0], w, v)
+        if not v > 0 and (self.flow is not None or not m):
+            raise ValueError(f"kernel: got m = {m}, v = {v}, allowed is v > 0 here: without noise there is no density to return")
+        if self.flow is None:
+            return self.base.moved(m, v)
+        x, w, y = resolved(lambda x: m * self.flow.at(x)[0], np.union1d(self.base.panels, self.flow.edges), 2.5 * math.sqrt(v))
+        return Cloud.of(y, w * np.exp(self.base.log_density(x)), v)
 
     def _posterior(self, x, kernel):
         """E and Var of X_0 given m X_0 + sqrt(v) Z = x: the point j of the cloud has posterior N(a_j + g (x - m a_j), R (1 - g m))."""
         m, v = _scalar(kernel)
         if not m:
             return np.full_like(x, self._moments[0]), np.full_like(x, self._moments[1])
-        noised = self._moved(m, v)
+        noised = self._cloud(m, v)
         own = 0.0 if self.flow is not None else self.base.var
         gain = own * m / noised.var
         _, shift, spread = noised.local(x)  # of m a - x and m a
         mean = (x + shift) / m - gain * shift
         return mean, own * v / noised.var + (1 / m - gain) ** 2 * spread
-
-
-def smooth_panels(log_density, edges, tolerance=1e-8, degree=16, most=3000):
-    """Halve panels until the last Chebyshev coefficients of the log-density are below ``tolerance`` on each; where a panel is so small and
-    light that only rounding is left to see, halving stops."""
-    from .monotone import to_coefficients
-
-    t, matrix = to_coefficients(degree)
-    least = 1e-3 * (edges[-1] - edges[0])
-    done, todo = [], np.stack([edges[:-1], edges[1:]], axis=1)
-    while len(todo) and len(todo) + sum(map(len, done)) < most:
-        half = 0.5 * (todo[:, 1] - todo[:, 0])
-        x = todo.mean(axis=1)[:, None] + half[:, None] * t
-        f = log_density(x.ravel()).reshape(x.shape)
-        top = f.max(axis=1)
-        with np.errstate(invalid="ignore"):  # a density may vanish
-            tail = np.abs(f @ matrix.T)[:, -3:].max(axis=1)
-            smooth = tail <= tolerance + 1e-13 * np.abs(f).max(axis=1)
-        light = (top < -80) | ((half < least) & (top + np.log(half) < -28)) | (half < 1e-11 * least)
-        keep = smooth | light
-        done.append(todo[keep])
-        halves = todo[~keep]
-        middle = halves.mean(axis=1)
-        todo = np.concatenate([np.stack([halves[:, 0], middle], 1), np.stack([middle, halves[:, 1]], 1)])
-    return np.unique(np.concatenate([*done, todo]))
-
-
-def gauss_legendre(edges):
-    """(x, w), 16 nodes on each panel."""
-    half = 0.5 * np.diff(edges)
-    x = (0.5 * (edges[1:] + edges[:-1]))[:, None] + half[:, None] * GAUSS
-    return x.ravel(), (half[:, None] * GAUSS_WEIGHTS).ravel()
-
-
-def _halved(x, w, which):
-    """The quadrature with the panels ``which`` cut in two."""
-    n = len(GAUSS)
-    half = 0.5 * w.reshape(-1, n).sum(axis=1)
-    centre = x.reshape(-1, n).mean(axis=1)
-    lo, hi = centre - half, centre + half
-    panels = np.concatenate([
-        np.stack([lo[~which], hi[~which]], 1), np.stack([lo[which], centre[which]], 1), np.stack([centre[which], hi[which]], 1)
-    ])  # fmt: skip
-    panels = panels[np.argsort(panels[:, 0])]
-    half = 0.5 * (panels[:, 1] - panels[:, 0])
-    x = panels.mean(axis=1)[:, None] + half[:, None] * GAUSS
-    return x.ravel(), (half[:, None] * GAUSS_WEIGHTS).ravel()
-
-
-def _base_panels(base):
-    return base.panels() if isinstance(base, Outer) else Line(base).breakpoints()
 
 
 def _scalar(kernel):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-__all__ = ["Monotone", "to_coefficients"]
+__all__ = ["Monotone"]
 
 FLAGS = {"contract", "reassoc", "nsz", "arcp"}
 
@@ -88,18 +88,6 @@ def invert_py(y, edges, c, values, slopes, out):
 invert = njit(invert_py, error_model="numpy", fastmath=FLAGS, cache=True)
 
 
-def to_coefficients(degree):
-    """(nodes (degree+1,) on [-1, 1], increasing; matrix (degree+1, degree+1)): values at the nodes @ matrix.T = Chebyshev coefficients."""
-    k = np.arange(degree + 1)
-    angle = np.pi * k[::-1] / degree
-    nodes = np.cos(angle)
-    nodes[0], nodes[-1] = -1.0, 1.0
-    matrix = 2 / degree * np.cos(np.outer(k, angle))
-    matrix[:, [0, -1]] *= 0.5
-    matrix[[0, -1]] *= 0.5
-    return nodes, matrix
-
-
 @dataclass(frozen=True, eq=False)
 class Monotone:
     """y = sign * F(x), F increasing. edges (P+1,), coefficients (P, degree+1) of F, values (P+1,) = F(edges), slopes = F' at both ends."""
@@ -115,6 +103,11 @@ class Monotone:
         out = np.empty((4, len(x)))
         evaluate(x, self.edges, self.coefficients, self.values, self.slopes, out)
         return out if self.sign > 0 else -out
+
+    def scaled(self, m):
+        """x -> m y, for m != 0."""
+        k = abs(m)
+        return Monotone(self.edges, k * self.coefficients, k * self.values, k * self.slopes, math.copysign(self.sign, self.sign * m))
 
     def inverse(self, y):
         out = np.empty_like(y)

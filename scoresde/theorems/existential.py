@@ -50,7 +50,7 @@ def de_bortoli_2021_constants(target, *, quick=False, D=(0.25, 0.5, 1.0), safety
     said = about(theorem, *assumed(p))
     if (refusal := unmet(said)) is not None:
         return refusal
-    fitted, held = _cells(quick)
+    fitted, held = _cells(quick or slow(target))
     errors = {cell: _error(p, *cell) for cell in fitted + held}
     fits = [_fit(fitted, errors, exponent, safety, math.sqrt) for exponent in D]
     sharper = [_fit(fitted, errors, exponent, safety, lambda h: 0.0) for exponent in D]
@@ -109,7 +109,7 @@ def _judged(fit, held, errors, root, said):
         "The bound's exponents 1/2 in h and 1 in T are not attained: the law has order 1 in h, and forgets its start at twice the rate.",
     )
 )
-def de_bortoli_2021_rates(target, *, quick=False, T=2.0, within=0.1):
+def de_bortoli_2021_rates(target, *, T=2.0, within=0.1):
     r"""TV(p_T R_h, \pi) ~ h^r with r >= 1/2 for Euler–Maruyama; the fitted exponents in h, T and M are the terms.
 
     The steps start at h = 0.1, or lower where \log\pi is rough, since an order shows only where h |\nabla^2 \log\pi| is small, and are
