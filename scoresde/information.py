@@ -16,7 +16,6 @@ from .enclosure import Enclosure
 from .errors import NoMethod
 from .kernel import ornstein_uhlenbeck
 from .laws import Empirical, Gaussian, Product, standard_normal
-from .scheme import Table
 
 __all__ = [
     "Ledger", "entropy", "fisher", "joint_kullback_leibler", "ledger", "mmse", "mutual_information", "path_kullback_leibler", "relative_fisher",
@@ -227,7 +226,7 @@ class _Steps:
 
 def _steps(table):
     """The rows (a, b, c) of a table of one evaluation a step. Raises TypeError, NoMethod."""
-    if not isinstance(table, Table):
+    if not hasattr(table, "score_times"):
         raise TypeError(f"table: got {type(table).__name__}, allowed is a Table, such as scheme.euler_maruyama(grid)")
     lagged = any(getattr(table, k)[:, 1:].any() for k in "abc")
     if lagged or not table.state.all() or not np.array_equal(table.score_times[table.used], table.times[:-1][table.used]):

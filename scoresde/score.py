@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from ._arrays import as_points, finite, frozen, like, namespace, positive_int, seed_words
+from .divergence.panels import EPS, integrate
+from .divergence.view import view
 from .enclosure import Enclosure
 from .errors import NoMethod
 from .kernel import Kernel, ornstein_uhlenbeck
@@ -224,9 +226,6 @@ def _worst(parts):
 
 def _square_error(score, p, t):
     """E_p |s(t, X) - grad log p(X)|^2 on the line, by adaptive quadrature over the panels of p."""
-    from .divergence.panels import EPS, integrate  # loads scipy, which most users of scores do not need
-    from .divergence.view import view
-
     def f(x, _):
         points = x[..., None]
         exact, got = p.score(points)[..., 0], np.asarray(score(t, points.reshape(-1, 1))).reshape(x.shape)

@@ -4,6 +4,7 @@ import numpy as np
 
 from .._arrays import finite
 from ..grid import checked
+from ..information import ledger
 from .table import Table
 
 __all__ = ["ancestral", "ddim", "optimal_variance"]
@@ -42,11 +43,9 @@ def optimal_variance(grid, target):
     The best isotropic variance for the exact score (Analytic-DPM). target : a law whose Fisher information is known.
     Source: Bao et al. 2022, https://arxiv.org/abs/2201.06503
     """
-    from ..information import fisher  # scipy loads only for those who ask for it
-
     times = checked(grid)
     beta = -np.expm1(2 * np.diff(times))
-    information = np.array([fisher(target, float(t)).value for t in times[:-1]])
+    information = ledger(target, times[:-1]).fisher
     return np.maximum(np.exp(-2 * np.diff(times)) * beta * (1 - beta * information / target.dim), 0.0)
 
 
