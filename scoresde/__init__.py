@@ -20,6 +20,7 @@ _NAMES = {
     "Claim": "theorems.claim", "claim_at_most": "theorems.claim", "claim_equal": "theorems.claim",
     "Density": "laws", "Empirical": "laws", "Gaussian": "laws", "GaussianMixture": "laws", "Law": "laws", "Product": "laws",
     "SmoothedBox": "laws", "Uniform": "laws", "kernel_density": "laws", "standard_normal": "laws",
+    "Line": "laws.line",
     "Enclosure": "enclosure", "LEVELS": "enclosure",
     "Kernel": "kernel", "ornstein_uhlenbeck": "kernel", "variance_exploding": "kernel",
     "NoMethod": "errors", "NotTrusted": "errors", "NotVerified": "errors",

@@ -71,14 +71,15 @@ def propagate_line(table, score, start, *, tolerance=1e-8, keep="last"):
     """
     blocks = _blocks(table)
     scale = 1.0
-    for _ in range(2):
+    for _ in range(3):
         laws = _run(table, score, start, blocks, tolerance, scale, keep)
         worst = max(law.error for law in laws[1:])
         if worst <= tolerance:
             return laws if keep == "all" else laws[-1]
         if blocks[0][2] == 0:
             break
-        scale = min(max(0.8 * math.sqrt(tolerance / worst), 0.15), 0.6)  # kinks: the error goes with the square of the spacing
+        # with kinks the error goes with the square of the spacing, and the time with its inverse square
+        scale *= min(max(0.8 * math.sqrt(tolerance / worst), 0.2), 0.6)
     raise NotTrusted(
         f"propagate: two resolutions of {table.name or 'the chain'} differ by {worst:.1e} in total variation, asked for was "
         f"tolerance={tolerance:.1e}; a score with kinks, jumps or rounding noise does this (a ReLU or float32 network); raise tolerance="
@@ -116,7 +117,7 @@ def _run(table, score, start, blocks, tolerance, scale, keep):
     laws, law, lost = {0: start}, start, float(getattr(start, "error", 0.0)) + ROUNDING
     runs, grid = None, None
     if isinstance(start, Line) and start.flow is None and noisy:
-        runs = tuple(Run(law.base.nodes, law.base.weights, law.base.var) for law in (start, start.twin or start))
+        runs = tuple(Run(law.base.nodes.copy(), law.base.weights.copy(), law.base.var) for law in (start, start.twin or start))
         grid = _deposit(runs[1], 0.5 * scale * math.sqrt(min(runs[1].var, noisy[0])), 0.37)
     plan = math.inf
     for k, (r0, r1, var) in enumerate(blocks):
@@ -156,7 +157,7 @@ def _first(table, score, start, r0, r1, var, scale):
     """Both runs after the first noisy block: atoms move as they are, any other law through panels of Gauss nodes."""
     if isinstance(start, Empirical):
         a = _moved(table, score, r0, r1, start.points[:, 0], start.weights)
-        return (Run(a, start.weights, var),) * 2
+        return (Run(a, start.weights.copy(), var),) * 2
     runs, law = [], Outer(start)
     for length in (2.0 * scale * math.sqrt(var), 2.0 * scale * COARSE * math.sqrt(var)):
         move = lambda x: _moved(table, score, r0, r1, x, np.exp(law.log_density(x)))  # noqa: E731

@@ -13,6 +13,7 @@ from numba import njit
 
 from .._arrays import frozen, stream
 from ._resolve import smooth_panels
+from .mixture import draw_labels
 
 __all__ = ["FLAGS", "Cloud", "fast_exp"]
 
@@ -282,8 +283,8 @@ class Cloud:
 
     def sample(self, n, seed):
         """n draws: a point by its weight, then its Gaussian; growing n keeps the first rows."""
-        j = np.searchsorted(self.below[1:-1], stream(seed, "line point").random(n), side="right")
-        return self.nodes[j] + math.sqrt(self.var) * stream(seed, "line noise").standard_normal(n)
+        j = draw_labels(self.weights, n, seed)
+        return self.nodes[j] + math.sqrt(self.var) * stream(seed, "sample: normals").standard_normal(len(j))
 
     @cached_property
     def panels(self):

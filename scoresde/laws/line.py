@@ -38,8 +38,19 @@ class Outer:
         return lower, self.law.sf(y) if hasattr(self.law, "sf") else 1 - lower
 
     def quantile(self, u, upper_tail=False):
-        """An upper tail below 1e-16 is beyond a law that knows its lower one only: the last probability before 1 is taken."""
-        return self.law.quantile(np.where(u > 0, np.minimum(1 - u, 1 - 2**-53), 1.0) if upper_tail else u)[:, 0]
+        """x with P(X <= x) = u, or with P(X > x) = u: then 1 - u is a start for Newton's method on log P(X > x)."""
+        if not upper_tail:
+            return self.law.quantile(u)[:, 0]
+        x = self.law.quantile(np.where(u > 0, np.minimum(1 - u, 1 - 2**-53), 1.0))[:, 0]
+        small = (u > 0) & (u < 0.5) & hasattr(self.law, "sf")
+        for _ in range(60 if small.any() else 0):
+            y = x[small, None]
+            tail = self.law.sf(y)
+            step = np.log(tail / u[small]) * tail / self.law.pdf(y)
+            x[small] += step
+            if np.abs(step).max() <= 1e-9:
+                break
+        return x
 
     def sample(self, n, seed):
         return self.law.sample(n, seed)[:, 0]
@@ -58,7 +69,7 @@ class Line:
     r"""q(x) = \sum_j w_j N(x; a_j, R), or the image of such a law (or of the start) under a monotone map y = F(x): q(y) = q_0(F^{-1} y) / F'.
 
     What ``propagate`` returns on the line; not constructed by users. All sums are of positive terms, so log-densities and tail probabilities
-    are relatively accurate as far out as the chain was followed (densities of about 1e-40). ``error`` bounds the TV distance to the chain's
+    are relatively accurate out to densities of about 1e-32, twelve standard deviations. ``error`` bounds the TV distance to the chain's
     law (level deterministic); ``twin`` is the same law at an independent resolution, so |f(law) - f(twin)| judges any functional f.
     Points (..., 1), numpy or torch; the result has the dtype of x.
     """
@@ -225,6 +236,6 @@ def _through(f, x, tail=()):
     """f on the flat float64 points of x (..., 1); the result (..., *tail) in the namespace and dtype of x."""
     x = as_points(x, 1)
     xp = namespace(x)
-    flat = np.ascontiguousarray((x if xp is np else x.detach().cpu().numpy()).reshape(-1), dtype=np.float64)
+    flat = np.array(x if xp is np else x.detach().cpu().numpy(), dtype=np.float64).reshape(-1)  # a copy: compiled code wants it writable
     out = f(flat).reshape(tuple(x.shape[:-1]) + tail)
     return out.astype(x.dtype, copy=False) if xp is np else xp.as_tensor(out, dtype=x.dtype, device=x.device)
