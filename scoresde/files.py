@@ -32,7 +32,8 @@ def check_writable(path):
 def write_whole(path, content):
     """``content`` (bytes, or text as UTF-8) in the file ``path``: a reader sees the old file or the new one, never a part.
 
-    Devices and "-" are written directly. A link is followed: the file it points to is replaced. Raises OSError if the folder does not exist or cannot be written.
+    Devices and "-" are written directly. A link is followed: the file it points to is replaced.
+    Raises OSError if the folder does not exist or cannot be written.
     """
     data = content if isinstance(content, bytes) else content.encode()
     if os.fspath(path) == "-":

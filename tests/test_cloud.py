@@ -57,6 +57,15 @@ def test_far_tails_neither_vanish_nor_lose_accuracy():
     assert np.isnan(law.logpdf(np.array([[math.nan]])))[0]
 
 
+def test_points_at_the_ends_of_floating_point():
+    law = Line(Cloud.of(np.linspace(-1, 1, 40), np.full(40, 1 / 40), 0.2))
+    x = np.array([[1e3], [1e10], [1e100], [-1e100], [1e149]])
+    # the nearest atom rules: its exponent is right to rounding, the logarithm of its weight vanishes beside it
+    assert law.logpdf(x) == pytest.approx(-0.5 * (np.abs(x[:, 0]) - 1) ** 2 / 0.2, rel=1e-5)
+    assert law.score(x)[:, 0] == pytest.approx(-(x[:, 0] - np.sign(x[:, 0])) / 0.2, rel=1e-12)
+    assert (law.logpdf(np.array([[1e200], [-1e300]])) == -np.inf).all() and law.score([[1e200]]) == pytest.approx(-5e200)
+
+
 def test_panels_find_a_kink():
     edges = smooth_panels(lambda x: -np.abs(x - 0.3), np.linspace(-5.0, 5.0, 5))
     assert np.abs(edges - 0.3).min() <= 1e-5 and len(edges) < 200

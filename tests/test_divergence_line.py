@@ -407,3 +407,10 @@ def test_a_computed_law_is_not_trusted_beyond_its_tails():
     with pytest.raises(sd.NotTrusted, match="tails"):
         sd.kullback_leibler(wide, law)
     assert sd.total_variation(wide, law).width <= 1e-9 and sd.hellinger(wide, law).width <= 1e-9
+
+
+def test_a_computed_law_whose_tail_may_be_too_heavy_is_not_trusted():
+    """A noised Laplace law has tails exp(-|x|/scale): chi-squared against a normal law is infinite, however small p^2/q gets before it grows."""
+    laplace = sd.Density(lambda x: -np.abs(x[..., 0]) - np.log(2), dim=1, support=None, name="Laplace")
+    with pytest.raises(sd.NotTrusted, match="may be infinite"):
+        sd.chi_squared(laplace.noised(sd.ornstein_uhlenbeck(2.0)), sd.standard_normal(1))

@@ -176,6 +176,11 @@ def chi_squared(pair):
         return np.where(np.isnan(y), -np.inf, y), noise
 
     edges, closed = pair.within(grade(pair.edges), pair.p, pair.q)
+    if closed and _may_grow(edges, log_integrand(edges)[0], vq is not None):
+        raise NotTrusted(
+            "chi_squared: p^2/q grows, or will grow, beyond where the tails of a computed law are known, so it may be infinite; "
+            "use kullback_leibler or hellinger"
+        )
     out = 1.25 ** np.arange(1, 1 if closed else 120)
     w0, w1 = edges[1] - edges[0], edges[-1] - edges[-2]
     before, after = edges[0] - w0 * out[::-1], edges[-1] + w1 * out
@@ -201,6 +206,16 @@ def chi_squared(pair):
     if shift + math.log(value + error) > 709.0:
         return _overflow()
     return Enclosure.near(value * math.exp(shift), error * math.exp(shift), method="quadrature").cut(0.0)
+
+
+def _may_grow(x, y, gaussian):
+    """Does y = log p^2/q rise outwards at an end, or is it convex there although q has a Gaussian tail, so that p must have a heavier one?"""
+    for a, b in ((x[2::-1], y[2::-1]), (x[-3:], y[-3:])):
+        if np.isfinite(b).all():
+            slope = np.diff(b) / np.abs(np.diff(a))
+            if slope[1] > 0 or (gaussian and slope[1] > slope[0]):
+                return True
+    return False
 
 
 def _overflow():

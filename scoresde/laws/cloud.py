@@ -116,11 +116,11 @@ def moments_py(x, a, w, log_w, var, level, log_sum, first, second):
             s0, s1, s2 = 0.0, 0.0, 0.0
             for j in range(lo, hi):
                 d = a[j] - xi
-                e = fast_exp(log_w[j] + c * d * d - top)
+                e = fast_exp(min(log_w[j] + c * d * d - top, 0.0))  # far out its rounding, alone, may exceed any exponent
                 s0 += e
                 s1 += e * d
                 s2 += e * d * d
-            log_s = top + math.log(s0)
+            log_s = top + math.log(s0) if top > -1e300 else -math.inf
         log_sum[i] = log_s
         if level > 0:
             first[i] = s1 / s0
