@@ -171,7 +171,7 @@ def chi_squared(pair):
         lp, lq, d = pair.logs(x)
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             gap = -np.expm1(-np.abs(d))
-            y = np.where(d > 0, 2 * lp - lq, lq) + 2 * np.log(gap)
+            y = np.where(d > 0, _twice_minus(pair, x, lp, lq), lq) + 2 * np.log(gap)
             noise = _rounding(lp, lq)[0] * (3 + 2 / np.maximum(gap, EPS))
         return np.where(np.isnan(y), -np.inf, y), noise
 
@@ -206,6 +206,16 @@ def chi_squared(pair):
     if shift + math.log(value + error) > 709.0:
         return _overflow()
     return Enclosure.near(value * math.exp(shift), error * math.exp(shift), method="quadrature").cut(0.0)
+
+
+def _twice_minus(pair, x, lp, lq):
+    """2 log p - log q. Far from both laws the logarithms are large and cancel: normal densities are then taken with 64 bits of mantissa."""
+    y = 2 * lp - lq
+    far = (np.abs(lp) > 300.0) & np.isfinite(y)
+    if far.any() and all(isinstance(v.law, Gaussian | GaussianMixture) for v in (pair.p, pair.q)):
+        z = x[far].astype(np.longdouble)[:, None]
+        y[far] = 2 * pair.p.law.logpdf(z) - pair.q.law.logpdf(z)
+    return y
 
 
 def _may_grow(x, y, gaussian):

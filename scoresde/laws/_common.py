@@ -156,8 +156,9 @@ def invert(u, lo, hi, tail, pdf):
             new = at + step
             middle = lo[todo] + 0.5 * (hi[todo] - lo[todo])
             newton = (new >= lo[todo]) & (new <= hi[todo]) & (np.abs(step) <= 0.5 * last[todo])
-            new = np.where(newton, new, middle)
-            done = (np.abs(gap) <= 1e-15) | (new == at) | (hi[todo] <= lo[todo])
+            solved = np.abs(gap) <= 1e-15
+            new = np.where(solved, at, np.where(newton, new, middle))
+            done = solved | (new == at) | (hi[todo] <= lo[todo])
             last[todo] = np.abs(new - at)
             x[todo] = new
             todo = todo[~done]
