@@ -235,7 +235,7 @@ def test_variances_are_read_by_shape():
 
 def test_quantiles_are_monotone_and_solve_to_rounding():
     """A point that has converged stays, even where Newton's next step would be refused."""
-    law = sd.GaussianMixture([0.6, 0.4], [[-1.0], [1.5]], [0.9, 0.5])
+    law = GaussianMixture([0.6, 0.4], [[-1.0], [1.5]], [0.9, 0.5])
     u = np.arange(1, 20_000) / 20_000
     x = law.quantile(u)
     assert (np.diff(x[:, 0]) > 0).all()
