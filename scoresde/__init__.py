@@ -27,9 +27,10 @@ _NAMES = {
     "Path": "engine.simulate", "simulate": "engine.simulate", "trajectories": "engine.simulate",
     "marginals": "engine.propagate", "propagate": "engine.propagate",
     "Table": "scheme",
-    "chi_squared": "divergence", "fisher_divergence": "divergence", "hellinger": "divergence", "jensen_shannon": "divergence",
-    "kolmogorov": "divergence", "kullback_leibler": "divergence", "total_variation": "divergence", "wasserstein1": "divergence",
-    "wasserstein2": "divergence",
+    "chi_squared": "divergence", "energy_distance": "divergence", "fisher_divergence": "divergence", "hellinger": "divergence",
+    "jensen_shannon": "divergence", "kernel_stein_discrepancy": "divergence", "kolmogorov": "divergence", "kullback_leibler": "divergence",
+    "maximum_mean_discrepancy": "divergence", "renyi": "divergence", "sliced_wasserstein2": "divergence", "total_variation": "divergence",
+    "wasserstein1": "divergence", "wasserstein2": "divergence",
     "explain": "report.explain", "verify": "theorems",
     "from_json": "serial", "load": "serial", "save": "serial", "to_json": "serial",
 }  # fmt: skip

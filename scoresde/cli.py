@@ -58,6 +58,7 @@ def _parser():
     verify.add_argument("--raw", action="store_true", help="with --data: neither centre nor scale")
     verify.add_argument("--only", metavar="ID[,ID]", help="these theorems only (scoresde list shows the ids)")
     verify.add_argument("--quick", action="store_true", help="smaller sweeps, and of the default targets the first only")
+    verify.add_argument("--rigorous", action="store_true", help="prove those that can be: Gaussian mixtures on the line, in ball arithmetic")
     verify.add_argument("--seed", type=_seed, default=0, metavar="N", help="seed of everything random (default 0)")
     verify.add_argument("--alpha", type=_alpha, default=1e-6, metavar="A", help="probability of any wrong verdict by chance (default 1e-6)")
     verify.add_argument("--strict", action="store_true", help="exit status 3 if anything is inconclusive")
@@ -221,17 +222,31 @@ def _targets(args):
 
 def _verify(args):
     theorems, targets = _theorems(args.only), _targets(args)
+    if args.rigorous:
+        theorems = _proofs(theorems, args.only is not None)
 
     def work():
         from .report.verify import run
 
-        claims, report = run(targets, theorems, seed=args.seed, alpha=args.alpha, quick=args.quick, console=_console(args))
+        options = {"seed": args.seed, "alpha": args.alpha, "quick": args.quick, "rigorous": args.rigorous}
+        claims, report = run(targets, theorems, console=_console(args), **options)
         _write_json(args, report)
         if not all(c.as_expected for c in claims):
             return OPPOSITE
         return INCONCLUSIVE if args.strict and any(c.verdict == "inconclusive" for c in claims) else 0
 
     return work
+
+
+def _proofs(theorems, all_of_them):
+    """The theorems for --rigorous: those that can be proved, or all that were asked for. ValueError without python-flint."""
+    from importlib.util import find_spec
+
+    from .theorems import provable
+
+    if find_spec("flint") is None:
+        raise ValueError("--rigorous: python-flint is not installed; pip install 'scoresde[rigorous]'")
+    return [f for f in theorems if all_of_them or provable(f)]
 
 
 def _list(args):

@@ -9,7 +9,19 @@ from hypothesis import strategies as st
 
 from scoresde.enclosure import LEVELS, Enclosure
 from scoresde.errors import NotVerified
-from scoresde.theorems.claim import VERDICTS, Claim, Statement, claim_at_most, claim_equal, claim_over, claim_rate, not_applicable, states
+from scoresde.theorems.claim import (
+    DECIDING,
+    VERDICTS,
+    Claim,
+    Statement,
+    claim_at_most,
+    claim_equal,
+    claim_exists,
+    claim_over,
+    claim_rate,
+    not_applicable,
+    states,
+)
 
 INF = math.inf
 
@@ -76,10 +88,12 @@ def test_equal_with_infinities():
     assert equal(INF, INF, within=1).verdict == "verified"
     assert equal(INF, 3, within=1).verdict == equal(3, INF, within=1).verdict == "refuted"
     assert equal(box(0, INF), box(0, INF), within=1).verdict == "inconclusive"
+    assert equal(-INF, -INF, within=1).verdict == "verified" and equal(-INF, INF, within=1).verdict == "refuted"
+    assert equal(INF, box(3, INF), within=1).verdict == "inconclusive"
 
 
 @pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize("decides", LEVELS)
+@pytest.mark.parametrize("decides", DECIDING)
 def test_only_strong_enough_numbers_decide(level, decides):
     strong = LEVELS.index(level) <= LEVELS.index(decides)
     for claim, verdict in (
@@ -93,6 +107,17 @@ def test_only_strong_enough_numbers_decide(level, decides):
 def test_by_default_asymptotic_and_heuristic_do_not_decide():
     assert [at_most(box(0, 0, level), 1).verdict for level in LEVELS] == ["verified"] * 3 + ["inconclusive"] * 2
     assert at_most(box(INF, INF, "heuristic"), 1).verdict == "inconclusive"
+
+
+def test_a_heuristic_number_never_decides():
+    """No claim can opt in to it: there is no such option."""
+    assert LEVELS[:-1] == DECIDING
+    with pytest.raises(ValueError, match=r"decides: got 'heuristic'.*asymptotic"):
+        at_most(0, 1, decides="heuristic")
+    for number in (box(0, 0, "heuristic"), box(9, 9, "heuristic")):
+        assert at_most(number, 1, decides="asymptotic").verdict == equal(number, 0, within=1, decides="asymptotic").verdict == "inconclusive"
+    errors = [Enclosure.near(x, 1e-9, "heuristic") for x in (0.4, 0.2, 0.1)]
+    assert rate(errors, decides="asymptotic").verdict == rate(errors, relation=">=", decides="asymptotic").verdict == "inconclusive"
 
 
 def test_a_right_side_beyond_the_trivial_bound_is_vacuous_and_never_verified():
@@ -172,6 +197,27 @@ def test_rate_without_point_values_is_judged_by_its_interval():
     assert rate(tight).verdict == "verified"
 
 
+def test_noise_cannot_settle_a_rate():
+    """Point estimates of slope 1.02 and 1 agree by accident; the intervals leave room for 1.6 before the last step, so nothing is decided."""
+    noisy = [Enclosure.near(0.405, 0.15), Enclosure.near(0.2, 1e-3), Enclosure.near(0.1, 1e-3)]
+    for relation in ("=", ">="):
+        claim = rate(noisy, relation=relation)
+        assert claim.verdict == "inconclusive" and "not settled" in claim.reason
+    clean = [Enclosure.near(0.405, 1e-3), *noisy[1:]]
+    assert rate(clean).verdict == rate(clean, relation=">=").verdict == "verified"  # the same values, known better
+
+
+@given(st.floats(0.3, 3.0), st.floats(1e-3, 0.3), st.lists(st.floats(-1, 1), min_size=4, max_size=4))
+def test_a_rate_is_never_decided_wrongly(order, noise, where):
+    """Errors h^r known to a factor 1 + noise, the estimate anywhere inside: "= r" and ">= r" may not be refuted, nor a rate off by 1/2 verified."""
+    errors = [Enclosure.near(h**order * (1 + noise * w), 2 * noise * h**order) for h, w in zip(H, where)]
+    errors = [replace(e, lo=max(e.lo, 1e-9 * e.value)) for e in errors]
+    for relation in ("=", ">="):
+        assert rate(errors, order=order, relation=relation).verdict != "refuted"
+        assert rate(errors, order=order + 0.5, relation=relation).verdict != "verified"
+    assert rate(errors, order=order - 0.5).verdict != "verified"
+
+
 def test_rate_at_the_noise_floor_is_inconclusive():
     floor = [Enclosure.near(1.0, 0.1), Enclosure.near(0.5, 0.1), Enclosure.near(0.0, 0.1)]
     assert rate(floor).verdict == rate(floor, relation=">=").verdict == "inconclusive"
@@ -233,6 +279,65 @@ def test_a_sweep_needs_cells_of_one_relation():
         claim_over([], name="s")
     with pytest.raises(ValueError, match="one relation"):
         claim_over([GOOD, equal(0, 0, within=1)], name="s")
+
+
+def test_a_sweep_counts_what_it_left_out():
+    sweep = claim_over([GOOD, NOT_HERE, VACUOUS, NOT_HERE], name="s")
+    assert {k: sweep.parameters[k] for k in ("cells", "vacuous", "not applicable")} == {"cells": 4, "vacuous": 1, "not applicable": 2}
+    assert "not applicable" not in claim_over([GOOD], name="s").parameters
+
+
+def test_the_reason_of_an_undecided_sweep_is_that_of_a_cell_that_says_something():
+    assert claim_over([VACUOUS, OPEN], name="s").reason == OPEN.reason
+    blank = Claim("c", "inconclusive", "<=", None, None, reason="too rough")
+    assert claim_over([blank, GOOD], name="s").reason == "too rough"
+    assert claim_over([blank, at_most(Enclosure.near(4.0, 0.1), 4)], name="s").ratio == 1.0  # the sides shown are those of a cell that has some
+
+
+def test_a_failing_assumption_of_a_sweep_makes_it_not_applicable():
+    sweep = claim_over([GOOD, BAD], name="s", assumptions=(("two moments", True), ("finite information", False)))
+    assert sweep.verdict == "not applicable" and sweep.reason == "fails here: finite information" and sweep.name == "s"
+    assert claim_over([GOOD], name="s", assumptions=(("two moments", True),)).verdict == "verified"
+
+
+def test_the_error_probability_of_a_claim_adds_up():
+    sampled = Enclosure(0.1, 0.2, "finite-sample", 1e-7)
+    assert at_most(sampled, sampled + 1).alpha == pytest.approx(2e-7, rel=1e-12)
+    assert claim_over([at_most(sampled * k, 1) for k in (1, 2, 3)], name="s").alpha == pytest.approx(3e-7, rel=1e-12)
+    assert claim_over([at_most(sampled, k) for k in (1, 2, 3)], name="s").alpha == 1e-7  # the same draws in every cell
+    assert GOOD.alpha == 0 and not_applicable("c", "why").alpha == 0
+
+
+# ---- constants that exist ----------------------------------------------------------------------------------------------------------------
+
+
+def fitted(points, curve, **how):
+    """There is a C with curve(x) <= C x^2, fitted on some x and judged on others."""
+    split = {"calibration": [1.0, 2.0], "held_out": [0.5, 3.0, 4.0], **points}
+    return claim_exists(
+        lambda xs: {"C": 1.1 * max(curve(x) / x**2 for x in xs)},
+        lambda c, x: at_most(curve(x), c["C"] * x**2, parameters={"x": x}), name="growth", **split, **how,
+    )  # fmt: skip
+
+
+def test_constants_are_judged_where_they_were_not_fitted():
+    claim = fitted({}, lambda x: 3 * x**2)
+    assert claim.verdict == "verified" and claim.terms["C"] == pytest.approx(3.3)
+    assert claim.parameters["calibration cells"] == 2 and claim.parameters["cells"] == 3
+    assert [c.parameters["x"] for c in claim.cells] == [0.5, 3.0, 4.0]
+    control = fitted({}, lambda x: 3 * x**3, terms={"degree": 3})  # the control: growth of another order
+    assert control.verdict == "refuted" and control.terms == {"C": pytest.approx(6.6), "degree": 3}
+
+
+def test_a_claim_that_was_fitted_where_it_is_judged_is_refused():
+    """It could not be refuted: on its own calibration cells the cubic passes as well."""
+    assert all(3 * x**3 <= 1.1 * 6 * x**2 for x in (1.0, 2.0))
+    with pytest.raises(ValueError, match=r"held_out: got 2\.0 in both lists"):
+        fitted({"held_out": [0.5, 2.0]}, lambda x: 3 * x**3)
+    with pytest.raises(ValueError, match="no calibration cells"):
+        fitted({"calibration": []}, lambda x: 3 * x**2)
+    with pytest.raises(ValueError, match="at least one cell"):
+        fitted({"held_out": []}, lambda x: 3 * x**2)
 
 
 def test_vacuous_sweep_says_so():

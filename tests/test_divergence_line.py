@@ -414,3 +414,10 @@ def test_a_computed_law_whose_tail_may_be_too_heavy_is_not_trusted():
     laplace = sd.Density(lambda x: -np.abs(x[..., 0]) - np.log(2), dim=1, support=None, name="Laplace")
     with pytest.raises(sd.NotTrusted, match="may be infinite"):
         sd.chi_squared(laplace.noised(sd.ornstein_uhlenbeck(2.0)), sd.standard_normal(1))
+
+
+def test_the_width_of_w2_covers_what_rounding_can_carry_across_a_gap():
+    """Modes 1000 apart that hardly move: the truth is the motion of each, but 1e-16 of mass matched across the gap weighs more."""
+    a, b = 2.0**-23, 2.0**-24
+    p, q = sd.GaussianMixture([0.5, 0.5], [[0.0], [1000.0]], 1.0), sd.GaussianMixture([0.5, 0.5], [[a], [1000.0 + b]], 1.0)
+    assert math.sqrt((a * a + b * b) / 2) in sd.wasserstein2(p, q)

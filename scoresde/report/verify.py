@@ -19,7 +19,7 @@ from .unicode import plain
 __all__ = ["describe", "run", "threads", "versions"]
 
 
-def run(targets, theorems, *, seed, alpha, quick, console):
+def run(targets, theorems, *, seed, alpha, quick, console, rigorous=False):
     """(claims, report). targets : [(name, law, lines about where it comes from)]; the error budget ``alpha`` is shared among them evenly."""
     start = time.monotonic()
     claims, progress = [], Progress(sys.stderr, len(targets) * len(theorems))
@@ -34,7 +34,7 @@ def run(targets, theorems, *, seed, alpha, quick, console):
         if (line := header(console.width)) is not None:
             _line(console, line)
         shown = _Shown(console, theorems, name, progress)
-        verify(law, theorems, alpha=alpha / len(targets), seed=seed, quick=quick, progress=shown)
+        verify(law, theorems, alpha=alpha / len(targets), seed=seed, quick=quick, rigorous=rigorous, progress=shown)
         claims += shown.claims
     seconds = time.monotonic() - start
     counts, text = summary(claims, seconds)
@@ -43,7 +43,8 @@ def run(targets, theorems, *, seed, alpha, quick, console):
         _line(console, line)
     report = {
         "format": FORMAT, "command": "verify", "target": {name: _law(law) for name, law, _ in targets}, "seed": seed, "alpha": alpha,
-        "quick": quick, "claims": [encode(c) for c in claims], "summary": counts, "versions": versions(), "seconds": round(seconds, 3),
+        "quick": quick, "rigorous": rigorous, "claims": [encode(c) for c in claims], "summary": counts, "versions": versions(),
+        "seconds": round(seconds, 3),
     }  # fmt: skip
     return claims, report
 

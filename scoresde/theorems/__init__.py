@@ -8,9 +8,10 @@ from ..errors import NoMethod, NotTrusted
 from ..grid import uniform
 from ..scheme import euler_maruyama
 from ..targets import first_axis
-from .claim import Claim, Statement, claim_at_most, claim_equal, claim_over, claim_rate, not_applicable, states
+from .claim import Claim, Statement, claim_at_most, claim_equal, claim_exists, claim_over, claim_rate, not_applicable, states
 from .clocks import euler_maruyama_modified_equation, euler_maruyama_moments, song_2021_time_change
 from .convergence import conforti_2023_kullback_leibler, de_bortoli_2021_decomposition, de_bortoli_2021_total_variation
+from .escalation import decide, shares, within_budget
 from .existential import de_bortoli_2021_constants, de_bortoli_2021_rates
 from .ornstein_uhlenbeck import (
     bakry_2014_kullback_leibler,
@@ -22,7 +23,10 @@ from .ornstein_uhlenbeck import (
 from .reversal import anderson_1982_time_reversal, reverse_semigroup_density, sharp_initialisation_error
 from .tweedie import robbins_1956_denoising, tweedie_covariance
 
-__all__ = ["ALL", "Claim", "Statement", "claim_at_most", "claim_equal", "claim_over", "claim_rate", "find", "not_applicable", "states", "verify"]
+__all__ = [
+    "ALL", "Claim", "Statement", "claim_at_most", "claim_equal", "claim_exists", "claim_over", "claim_rate", "decide", "find", "not_applicable",
+    "provable", "shares", "states", "verify", "within_budget",
+]  # fmt: skip
 
 ALL = (
     euler_maruyama_moments,
@@ -58,29 +62,39 @@ def find(name):
     raise ValueError(f"theorem: got {name!r}, allowed are {', '.join(f.info.id for f in ALL)}; {hint}scoresde list shows them all")
 
 
-def verify(target, only=None, *, also=(), table=None, score=None, alpha=1e-6, seed=0, quick=False, progress=None):
+def verify(target, only=None, *, also=(), table=None, score=None, alpha=1e-6, seed=0, quick=False, rigorous=False, progress=None):
     """Run every theorem (or ``only`` these ids or functions), then ``also``, on ``target``; returns the list of Claims.
 
     The error budget ``alpha`` is split evenly, so the chance of any wrong verdict is at most alpha. In d > 1 a statement that needs a line
     runs on the first principal axis and says so. progress(claim, index, total) is called after each. Raises ValueError for unknown ids.
+
+    rigorous : only proofs in ball arithmetic decide (Gaussians and mixtures on the line, as they are stored). Without ``only`` the theorems
+    that have one run; a theorem asked for that has none is inconclusive, whatever its numbers say. Raises ImportError without python-flint.
     """
     if only is None:
-        chosen = list(ALL)
+        chosen = [f for f in ALL if provable(f) or not rigorous]
     else:
         chosen = [f if callable(f) else find(f) for f in ([only] if callable(only) or isinstance(only, str) else only)]
     chosen += list(also)
     claims = []
-    for index, theorem in enumerate(chosen):
+    for index, (theorem, share) in enumerate(zip(chosen, shares(alpha, [1.0] * len(chosen)), strict=True)):
         began = time.perf_counter()
-        options = {"table": table, "score": score, "alpha": alpha / len(chosen), "seed": seed, "quick": quick}
-        claim = replace(_run(theorem, target, options), seconds=time.perf_counter() - began)
+        options = {"table": table, "score": score, "alpha": share, "seed": seed, "quick": quick, "rigorous": rigorous}
+        claim = replace(within_budget(_run(theorem, target, options), share), seconds=time.perf_counter() - began)
         claims.append(claim)
         if progress is not None:
             progress(claim, index, len(chosen))
     return claims
 
 
+def provable(theorem):
+    """Has this theorem a way in ball arithmetic, that is a keyword ``rigorous``?"""
+    return "rigorous" in inspect.signature(theorem).parameters
+
+
 def _run(theorem, target, options):
+    if options["rigorous"] and not provable(theorem):
+        return _undecided(theorem, "inconclusive", "its numbers are at best deterministic, and with rigorous=True only a proof may decide")
     allowed = inspect.signature(theorem).parameters
     options = {name: value for name, value in options.items() if name in allowed and value is not None}
     if "table" in allowed and allowed["table"].default is inspect.Parameter.empty:
@@ -90,7 +104,7 @@ def _run(theorem, target, options):
     except NotTrusted as reason:
         return _undecided(theorem, "inconclusive", reason)
     except NoMethod as reason:
-        if target.dim == 1 or "score" in options or "table" in options:
+        if target.dim == 1 or "score" in options or "table" in options or options.get("rigorous"):
             return _undecided(theorem, "not applicable", reason)
     try:
         claim = theorem(first_axis(target), **options)

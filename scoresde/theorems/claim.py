@@ -9,9 +9,12 @@ from .._arrays import finite
 from ..enclosure import LEVELS, Enclosure, enclose
 from ..errors import NotVerified
 
-__all__ = ["VERDICTS", "Cell", "Claim", "Statement", "claim_at_most", "claim_equal", "claim_over", "claim_rate", "not_applicable", "states"]
+__all__ = [
+    "VERDICTS", "Cell", "Claim", "Statement", "claim_at_most", "claim_equal", "claim_exists", "claim_over", "claim_rate", "not_applicable", "states",
+]  # fmt: skip
 
 VERDICTS = ("verified", "refuted", "inconclusive", "not applicable")
+DECIDING = LEVELS[:-1]  # what ``decides`` may be: a heuristic number never decides
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,12 @@ class Claim:
         return None if self.lhs is None or self.rhs is None else _ratio(self.lhs, self.rhs)
 
     @property
+    def alpha(self):
+        """The verdict is wrong with at most this probability: the sum over all numbers in it, an Enclosure that cells share counted once."""
+        sides = [e for c in self.cells or (self,) for e in (c.lhs, c.rhs) if e is not None]
+        return sum({id(e): e.alpha for e in sides}.values())
+
+    @property
     def as_expected(self):
         """Does the verdict not contradict what is expected, and is the control, if any, refuted?"""
         opposite = {"verified": "refuted", "refuted": "verified"}[self.expected]
@@ -112,8 +121,9 @@ def claim_at_most(
 ):  # fmt: skip
     """lhs <= rhs: verified if (lhs - rhs).hi <= slack, refuted if (lhs - rhs).lo > slack, else inconclusive.
 
-    lhs, rhs : Enclosure or number; decides : the weakest level that may decide; slack : declared numerical allowance >= 0, printed;
-    trivial : a bound that always holds (1 for TV): a right side beyond it is vacuous, and never counts as verified.
+    lhs, rhs : Enclosure or number; decides : the weakest level that may decide (asymptotic must be asked for, heuristic never decides);
+    slack : declared numerical allowance >= 0, printed; trivial : a bound that always holds (1 for TV): a right side beyond it is vacuous, and
+    never counts as verified.
     An assumption (text, False) makes the claim not applicable. Raises ValueError for an unknown level or a negative slack.
     """
     lhs, rhs, slack = _side("lhs", lhs), _side("rhs", rhs), _slack(slack)
@@ -150,7 +160,7 @@ def claim_equal(
     lhs, rhs, slack, within = _side("lhs", lhs), _side("rhs", rhs), _slack(slack), float(finite("within", within))
     if within <= 0:
         raise ValueError(f"within: got {within}, allowed is a tolerance > 0")
-    if lhs.lo == rhs.lo == math.inf:
+    if lhs.lo == lhs.hi == rhs.lo == rhs.hi and math.isinf(lhs.lo):
         verdict, reason = "verified", "both sides are infinite"
     else:
         gap = lhs - rhs
@@ -169,8 +179,9 @@ def claim_equal(
 def claim_rate(h, errors, *, order, relation, within, name, decides="finite-sample", parameters=None, **about):
     r"""error(h) ~ h^r with r = order ("=", to ``within``) or r >= order - within (">=").
 
-    h : decreasing positive numbers, at least 3; errors : Enclosures with lo > 0. The finest local slope decides; if the last two local slopes
-    differ by more than ``within`` the sequence has not settled and the claim is inconclusive. "=" and ">=" are different claims.
+    h : decreasing positive numbers, at least 3; errors : Enclosures with lo > 0, which hold simultaneously. The finest local slope decides; it
+    has settled if the last two local slopes differ by at most ``within`` whatever the errors are in their intervals, else the claim is
+    inconclusive. "=" and ">=" are different claims.
     """
     if relation not in ("=", ">="):
         raise ValueError(f"relation: got {relation!r}, allowed are '=' and '>='")
@@ -183,11 +194,10 @@ def claim_rate(h, errors, *, order, relation, within, name, decides="finite-samp
         slope = Enclosure(-math.inf, math.inf, max((e.level for e in errors), key=LEVELS.index))
         reason = "an error is not bounded away from 0"
     else:
-        slopes = [(a.log() - b.log()) / math.log(x / y) for (a, b), (x, y) in zip(pairwise(errors), pairwise(h))]
-        slope, before = slopes[-1], slopes[-2]
+        steps = [(Enclosure.exact(x) / y).log() for x, y in pairwise(h)]
+        before, slope = ((a.log() - b.log()) / step for (a, b), step in list(zip(pairwise(errors), steps))[-2:])
         change = slope - before
-        change = max(abs(change.lo), abs(change.hi)) if change.value is None else abs(change.value)
-        reason = "" if change <= within else f"not settled: the last slopes are {before}, {slope}"
+        reason = "" if -within <= change.lo and change.hi <= within else f"not settled: the last slopes are {before}, {slope}"
     rhs = Enclosure.exact(float(order))
     if relation == "=":
         claim = claim_equal(slope, rhs, within=within, name=name, decides=decides, parameters=parameters, **about)
@@ -200,14 +210,16 @@ def claim_rate(h, errors, *, order, relation, within, name, decides="finite-samp
 def claim_over(claims, *, name, parameters=None, reason="", **about):
     """One claim over a sweep: any refuted cell refutes; vacuous cells are counted and never verify; the worst cell's sides are shown.
 
-    claims : claims of the same relation, one per cell; their parameters become the cells'. Verified needs every cell that is not vacuous
-    verified, and one such cell.
+    claims : claims of the same relation, one per cell; their parameters become the cells'. Verified needs every cell that is neither vacuous
+    nor out of scope verified, and one such cell.
     """
     claims = list(claims)
     if not claims:
         raise ValueError("claims: got none, allowed is at least one cell")
     if len({c.relation for c in claims}) > 1:
         raise ValueError(f"claims: got relations {sorted({c.relation for c in claims})}, allowed is one relation in a sweep")
+    if failing := _failing(about.get("assumptions", ())):
+        return replace(claims[0], name=name, verdict="not applicable", reason=failing, **about)
     cells = tuple(Cell(c.parameters, c.lhs, c.rhs, c.verdict, c.vacuous) for c in claims if c.lhs is not None)
     solid = [c for c in claims if not c.vacuous and c.verdict != "not applicable"]
     verdicts = [c.verdict for c in claims]
@@ -220,14 +232,32 @@ def claim_over(claims, *, name, parameters=None, reason="", **about):
     elif not solid and all(v == "not applicable" for v in verdicts):
         return replace(claims[0], name=name, **about)
     else:
-        verdict, pool = "inconclusive", [c for c in claims if c.verdict == "inconclusive"]
+        verdict, pool = "inconclusive", [c for c in solid or claims if c.verdict == "inconclusive"]
         reason = reason or (pool[0].reason if solid else "every cell is vacuous")
     worst = max(pool, key=_badness)
     counts = {"cells": len(claims), "vacuous": sum(c.vacuous for c in claims)}
+    if absent := verdicts.count("not applicable"):
+        counts["not applicable"] = absent
     return replace(
         worst, name=name, verdict=verdict, reason=reason, cells=cells, vacuous=not solid,
         parameters={**(parameters or {}), **counts, "worst": dict(worst.parameters)}, **about,
     )  # fmt: skip
+
+
+def claim_exists(fit, judge, *, calibration, held_out, name, terms=None, parameters=None, **about):
+    """There are constants with which the claim holds in every cell: constants = fit(calibration), judged in the cells ``held_out``.
+
+    fit(cells) -> mapping of names to numbers; judge(constants, cell) -> Claim, one cell of a sweep. Constants that were chosen to fit cannot
+    be refuted where they were fitted: a cell that is in both lists raises ValueError. The constants are among the terms.
+    """
+    calibration, held_out = list(calibration), list(held_out)
+    if not calibration or (seen := [cell for cell in held_out if cell in calibration]):
+        what = f"{seen[0]!r} in both lists" if calibration else "no calibration cells"
+        raise ValueError(f"held_out: got {what}, allowed are cells to fit to, and others to judge by")
+    constants = dict(fit(calibration))
+    cells = [judge(constants, cell) for cell in held_out]
+    parameters = {**(parameters or {}), "calibration cells": len(calibration)}
+    return claim_over(cells, name=name, terms={**constants, **(terms or {})}, parameters=parameters, **about)
 
 
 def not_applicable(name, reason, *, assumptions=(), relation="<=", **about):
@@ -236,16 +266,20 @@ def not_applicable(name, reason, *, assumptions=(), relation="<=", **about):
 
 
 def _decided(*, verdict, reason, decides, assumptions, **fields):
-    if decides not in LEVELS:
-        raise ValueError(f"decides: got {decides!r}, allowed are {', '.join(LEVELS)}")
+    if decides not in DECIDING:
+        raise ValueError(f"decides: got {decides!r}, allowed are {', '.join(DECIDING)}; a heuristic number never decides")
     assumptions = tuple((str(text), bool(holds)) for text, holds in assumptions)
-    failing = [text for text, holds in assumptions if not holds]
     level = max((fields["lhs"].level, fields["rhs"].level), key=LEVELS.index)
-    if failing:
-        verdict, reason = "not applicable", "fails here: " + "; ".join(failing)
+    if failing := _failing(assumptions):
+        verdict, reason = "not applicable", failing
     elif verdict in ("verified", "refuted") and LEVELS.index(level) > LEVELS.index(decides):
         verdict, reason = "inconclusive", f"the numbers are {level}, and only {decides} or stronger may decide"
     return Claim(verdict=verdict, reason=reason, assumptions=assumptions, **fields)
+
+
+def _failing(assumptions):
+    failing = [text for text, holds in assumptions if not holds]
+    return "fails here: " + "; ".join(failing) if failing else ""
 
 
 def _ratio(lhs, rhs):
@@ -258,6 +292,8 @@ def _ratio(lhs, rhs):
 
 def _badness(claim):
     """How close a cell is to failing, or how far it fails: the larger the worse."""
+    if claim.lhs is None or claim.rhs is None:
+        return -math.inf
     if claim.relation == "=":
         gap = (claim.lhs - claim.rhs).value
         return -math.inf if gap is None else abs(gap) / claim.parameters.get("within", 1.0)

@@ -54,18 +54,23 @@ __all__ = ["conforti_2023_kullback_leibler", "de_bortoli_2021_decomposition", "d
         "The linear part of the scheme must preserve N(0, I): no such bound holds for euler_maruyama or exponential_absolute.",
     )
 )
-def conforti_2023_kullback_leibler(target, table=None, *, quick=False):
+def conforti_2023_kullback_leibler(target, table=None, *, quick=False, rigorous=False):
     r"""KL(\pi | law of the chain) <= KL(p_T|\gamma) + h (I_0 - I_T) <= e^{-2T} KL(\pi|\gamma) + h I(\pi|\gamma), exact score.
 
     Cells: both schemes, T and h swept over equal and variable steps, the marginal and the path divergence on the left, both forms on the
     right. table : judge this chain alone. Control: the same bound for exponential_absolute on \pi = N(0, 1), where it is 0.
+    rigorous : proofs, for Gaussians and mixtures on the line, with the path divergence on the left and fewer chains.
     """
     theorem, among = conforti_2023_kullback_leibler, (EXPONENTIAL_RELATIVE, ANCESTRAL)
     refusal, p, said = _asked(theorem, target, table, among)
     if refusal is not None:
         return refusal
-    quick = quick or slow(target)
+    quick = quick or rigorous or slow(target)
     chains = _chains(table, among, lambda proved: [g for T in (1.0, 3.0) for g in _grids(T, (0.1,) if quick else (0.05, 0.1))])
+    if rigorous:
+        from .certified import path_bound
+
+        return path_bound(theorem, target, chains)
     claims, ratios = [], {"marginal": [], "path": []}
     for proved, cell, chain in chains:
         T, h = cell["T"], cell["h"]
@@ -110,7 +115,7 @@ def _absolute_on_normal(theorem):
         "Cells whose right side is at least 1 say nothing (vacuous): they are counted and never verify. The stated rate in h is 1/2, the true one 1.",
     )
 )
-def de_bortoli_2021_total_variation(target, table=None, score=None, *, quick=False, D=1.0):
+def de_bortoli_2021_total_variation(target, table=None, score=None, *, quick=False, rigorous=False, D=1.0):
     r"""TV(law of the chain, \pi) <= \{\frac12 [KL(p_T|\gamma) + (\sqrt{hK} + M \sqrt T)^2]\}^{1/2} <= B e^{-T} + C (M + \sqrt h) e^{DT}.
 
     K = (1+h)[I_0 - I_T + dT/2 - (M_2 - d)(1 - e^{-2T}) + T \max(M_2, d)/12] for euler_maruyama, K = I_0 - I_T for exponential_relative.
@@ -118,7 +123,8 @@ def de_bortoli_2021_total_variation(target, table=None, score=None, *, quick=Fal
     Cells: both schemes, T, equal and variable steps, scores off by exactly M in a constant direction and along a sine, both forms.
     table, score : judge these alone; the scheme is recognised by its coefficients. M is ``score.error_bound`` where the score is an exact
     one of this target plus a perturbation, else the measured \max_k L2(p_{t_k}) error. D > 0 : the exponent of the second form.
-    Control: the K of exponential_relative for euler_maruyama on \pi = N(0, 1), where the right side is 0.
+    rigorous : proofs, for Gaussians and mixtures on the line, of the exact score and one off by a constant, with the path divergence on the
+    left (Pinsker) and fewer chains. Control: the K of exponential_relative for euler_maruyama on \pi = N(0, 1), where the right side is 0.
     """
     theorem, among = de_bortoli_2021_total_variation, (EULER_MARUYAMA, EXPONENTIAL_RELATIVE)
     if not D > 0:
@@ -126,8 +132,12 @@ def de_bortoli_2021_total_variation(target, table=None, score=None, *, quick=Fal
     refusal, p, said = _asked(theorem, target, table, among)
     if refusal is not None:
         return refusal
-    quick = quick or slow(target)
+    quick = quick or rigorous or slow(target)
     chains = _chains(table, among, lambda proved: _swept(proved, p, quick or score is not None))
+    if rigorous:
+        from .certified import pinsker_bound
+
+        return pinsker_bound(theorem, target, chains, score, D)
     if table is not None and score is None:
         score = exact(target)
     claims, ratios, shown = [], {"explicit": [], "B, C, D": []}, {}

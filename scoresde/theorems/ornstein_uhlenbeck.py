@@ -108,12 +108,17 @@ def _dissipated(target, start):
     r" KL(p_t|\gamma) \le \tfrac12 I(p_t|\gamma)",
     (MOMENT, AWAY), caveat="a shifted N(0, I) attains all three with equality",
 ))  # fmt: skip
-def bakry_2014_kullback_leibler(target, *, quick=False):
+def bakry_2014_kullback_leibler(target, *, quick=False, rigorous=False):
     r"""The logarithmic Sobolev inequality of \gamma, and the exponential decay of KL and I that it gives.
 
     Cells: times up to 3, from s = 0 if I(\pi|\gamma) is finite, else from s = 0.05. Control: five times the rate, e^{-10t} (it could
-    only hold for a law whose first four Hermite moments vanish; e^{-4t} does hold for some centred laws).
+    only hold for a law whose first four Hermite moments vanish; e^{-4t} does hold for some centred laws). rigorous : proofs, for Gaussians and
+    mixtures on the line.
     """
+    if rigorous:
+        from .certified import log_sobolev
+
+        return log_sobolev(bakry_2014_kullback_leibler, target, quick)
     needs(target, "noised", "second_moment")
     what = about(bakry_2014_kullback_leibler, (MOMENT, exists(target.second_moment)))
     if (claim := unmet(what)) is not None:
@@ -169,11 +174,16 @@ def bobkov_2001_regularised_kullback_leibler(target, *, quick=False):
     r"W_2(p_t,\gamma) \le e^{-t}\,W_2(\pi,\gamma) \le e^{-t}\left(\sqrt{E|X|^2}+\sqrt d\right)", (MOMENT, AWAY),
     caveat="X_t = e^(−t) X_0 + B_{1−e^(−2t)}, as some notes write, holds in law at each fixed t, not as a process",
 ))  # fmt: skip
-def villani_2009_wasserstein2(target, *, quick=False):
+def villani_2009_wasserstein2(target, *, quick=False, rigorous=False):
     r"""W_2(p_t,\gamma) <= e^{-t} W_2(\pi,\gamma) <= e^{-t}(\sqrt{E|X|^2} + \sqrt d): two OU processes with the same noise.
 
-    Control: five times the rate, e^{-5t} (it could only hold for a law whose first four Hermite moments vanish).
+    Control: five times the rate, e^{-5t} (it could only hold for a law whose first four Hermite moments vanish). rigorous : proofs, for
+    Gaussians and mixtures on the line.
     """
+    if rigorous:
+        from .certified import contraction
+
+        return contraction(villani_2009_wasserstein2, target, quick)
     needs(target, "noised", "second_moment")
     what = about(villani_2009_wasserstein2, (MOMENT, exists(target.second_moment)))
     if (claim := unmet(what)) is not None:
