@@ -17,7 +17,8 @@ _MODULES = (
 )  # fmt: skip
 
 _NAMES = {
-    "Claim": "theorems.claim", "claim_at_most": "theorems.claim", "claim_equal": "theorems.claim",
+    "Claim": "theorems.claim", "claim_at_most": "theorems.claim", "claim_equal": "theorems.claim", "claim_exists": "theorems.claim",
+    "claim_over": "theorems.claim", "claim_rate": "theorems.claim", "decide": "theorems.escalation",
     "Density": "laws", "Empirical": "laws", "Gaussian": "laws", "GaussianMixture": "laws", "Law": "laws", "Product": "laws",
     "SmoothedBox": "laws", "Uniform": "laws", "kernel_density": "laws", "standard_normal": "laws",
     "Line": "laws.line",
@@ -25,6 +26,7 @@ _NAMES = {
     "Kernel": "kernel", "ornstein_uhlenbeck": "kernel", "variance_exploding": "kernel",
     "NoMethod": "errors", "NotTrusted": "errors", "NotVerified": "errors",
     "Path": "engine.simulate", "simulate": "engine.simulate", "trajectories": "engine.simulate",
+    "chain_total_variation": "engine.rao_blackwell", "coupled_wasserstein2": "engine.coupling",
     "marginals": "engine.propagate", "propagate": "engine.propagate",
     "Table": "scheme",
     "chi_squared": "divergence", "energy_distance": "divergence", "fisher_divergence": "divergence", "hellinger": "divergence",

@@ -147,7 +147,7 @@ def euler_maruyama(steps, *, count=None):
         k, h = positive_int("count", count, least=0), float(h)
         log_factor = _log_factor(h)
         log_m = k * log_factor if k else 0.0
-        return Kernel((-1.0) ** (k % 2 if h > 1 else 0) * math.exp(log_m), -math.expm1(2 * log_m) / (1 - h / 2), log_m)
+        return Kernel((-1.0) ** (k % 2 if h > 1 else 0) * math.exp(log_m), 0.0 - math.expm1(2 * log_m) / (1 - h / 2), log_m)
     h = np.atleast_1d(h)
     if h.ndim > 1:
         raise ValueError(f"steps: got shape {h.shape}, allowed is a number or (k,)")

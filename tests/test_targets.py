@@ -49,7 +49,10 @@ def test_first_axis_is_the_principal_one(law):
         x = law.sample(4000, 0) @ u  # its law is that of the projection: third moments too, at 6 standard errors
         y = axis.sample(4000, 1)[:, 0]
         cubes = x**3, y**3
-        assert abs(cubes[0].mean() - cubes[1].mean()) <= 6 * np.sqrt((cubes[0].var() + cubes[1].var()) / 4000)
+        limit = 6 * np.sqrt((cubes[0].var() + cubes[1].var()) / 4000)
+        assert abs(cubes[0].mean() - cubes[1].mean()) <= limit
+        moved = (x + 0.5 * np.sqrt(values[-1])) ** 3  # control: half a standard deviation is seen
+        assert abs(moved.mean() - cubes[1].mean()) > 6 * np.sqrt((moved.var() + cubes[1].var()) / 4000)
         k = ornstein_uhlenbeck(0.3)  # noising commutes with projecting
         assert first_axis(law.noised(k)).cov()[0, 0] == pytest.approx(axis.noised(k).cov()[0, 0], rel=1e-12)
     if law.dim == 1:
