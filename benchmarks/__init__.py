@@ -1,0 +1,1 @@
+"""Speed, as ratios and against stated budgets, in one run: ``python -m benchmarks.NAME``. Nothing here is a test."""
