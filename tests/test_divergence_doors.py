@@ -77,3 +77,12 @@ def test_orders_of_renyi():
     values = [sd.renyi(PI, q, order=a).value for a in (0.3, 0.5, 1, 1.5, 2)]
     assert values == sorted(values) and values[2] == sd.kullback_leibler(PI, q).value
     assert values[4] == pytest.approx(math.log1p(sd.chi_squared(PI, q).value), rel=1e-12)
+
+
+def test_two_dimensional_products_and_thin_gaussians_are_as_sharp_as_the_rest():
+    pair, other = sd.Product([PI, PI]), sd.Product([sd.Gaussian([0.3], 1.0), PI])
+    assert sd.total_variation(pair, other).value == pytest.approx(sd.total_variation(PI, sd.Gaussian([0.3], 1.0)).value, rel=1e-11)
+    turn = np.array([[0.6, -0.8], [0.8, 0.6]])
+    thin = [turn @ np.diag([v, 1e-6]) @ turn.T for v in (1.0, 2.0)]
+    e = sd.total_variation(sd.Gaussian([0.0, 0.0], thin[0]), sd.Gaussian([0.0, 0.0], thin[1]))
+    assert e.width < 1e-8 and abs(e.value - sd.total_variation(sd.standard_normal(1), sd.Gaussian([0.0], 2.0)).value) < 1e-8

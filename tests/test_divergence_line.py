@@ -421,3 +421,13 @@ def test_the_width_of_w2_covers_what_rounding_can_carry_across_a_gap():
     a, b = 2.0**-23, 2.0**-24
     p, q = sd.GaussianMixture([0.5, 0.5], [[0.0], [1000.0]], 1.0), sd.GaussianMixture([0.5, 0.5], [[a], [1000.0 + b]], 1.0)
     assert math.sqrt((a * a + b * b) / 2) in sd.wasserstein2(p, q)
+
+
+def test_chi_squared_on_the_border_of_the_tails():
+    """var p = 2 var q: one widest component of q leaves p^2/q growing on a side; two, on either side, hold it down."""
+    p = sd.Gaussian([0.0], 2.0)
+    assert sd.chi_squared(p, sd.Gaussian([0.5], 1.0)).lo == math.inf
+    e = sd.chi_squared(p, sd.GaussianMixture([0.5, 0.5], [[-5.0], [5.0]], 1.0))
+    x = np.linspace(-40, 40, 80_001)[:, None]  # p^2/q ~ e^{-5|x|}, analytic: the trapezoid rule is exact to rounding
+    q = sd.GaussianMixture([0.5, 0.5], [[-5.0], [5.0]], 1.0)
+    assert np.trapezoid(np.exp(2 * p.logpdf(x) - q.logpdf(x)), x[:, 0]) - 1 == pytest.approx(e.value, rel=1e-11) and e.hi < math.inf

@@ -287,6 +287,8 @@ def test_refusals():
     assert not plane.suits(sd.Uniform([0.0, 0.0], [1.0, 1.0]), sd.standard_normal(2))
     with pytest.raises(NoMethod, match="dimension 2"):
         plane.total_variation(sd.standard_normal(3), sd.standard_normal(3))
+    with pytest.raises(NotTrusted, match="times their own width apart"):
+        plane.kullback_leibler(mixture([0.5, 0.5], [[0, 0], [1e200, 0]], 1.0), sd.standard_normal(2))
     with pytest.raises(NoMethod, match="501 components"):
         plane.hellinger(sd.standard_normal(2), mixture(np.full(501, 1 / 501), np.zeros((501, 2)), 1.0))
 

@@ -145,7 +145,7 @@ def fisher_divergence(p, q):
     r"""E_p|s_p - s_q|^2 = \|\Sigma_q^{-1}(\Sigma_p - \Sigma_q)L^{-T}\|_F^2 + |\Sigma_q^{-1}(\mu_p - \mu_q)|^2, \Sigma_p = L L^T."""
     move, vp, vq, d = p.mean() - q.mean(), np.asarray(p.covariance), np.asarray(q.covariance), p.dim
     if vp.ndim < 2 and vq.ndim < 2:
-        value = float(np.sum(np.broadcast_to((vp - vq) ** 2 / (vp * vq**2), (d,)))) + float(np.sum(move**2 / vq**2))
+        value = float(np.sum(np.broadcast_to(((vp - vq) / vq) ** 2 / vp, (d,)))) + float(np.sum((move / vq) ** 2))
         return Enclosure.near(value, LOSS * value, method="closed form").cut(0.0)
     vp, vq = _full(vp, d), _full(vq, d)
     root = np.linalg.cholesky(vp)

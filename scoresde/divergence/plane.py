@@ -18,6 +18,7 @@ from .tails import diverges, with_peaks
 
 TURNS = 0.3 + math.pi / 6 * np.arange(6)  # no symmetry of a law puts its level curves along an axis
 MOST = 500  # components of a law: the work grows with their square, 10 to 20 s for 500
+CONDITION = 1e12  # extent of the laws over the width of a component
 PANELS = 6000  # across the slices
 STEP = 1.0  # of panels, in standard deviations
 OUTSIDE = 1e-20  # mass of a Gaussian beyond slices.REACH standard deviations in either coordinate
@@ -98,7 +99,14 @@ def _slices(p, q):
             raise NoMethod(f"plane: got {type(law).__name__} of dimension {law.dim}, allowed are Gaussians and mixtures of them in dimension 2")
         if len(parts[0]) > MOST:
             raise NoMethod(f"plane: got {len(parts[0])} components, allowed are {MOST}; thin out the data, or compare projections onto an axis")
-    return slices(p, q, TURNS)
+    found = slices(p, q, TURNS)
+    lost = max(float(np.max(z.condition())) for z in found)
+    if not lost <= CONDITION:
+        raise NotTrusted(
+            f"plane: got components {lost:.1e} times their own width apart (or as long), allowed is {CONDITION:.0e}: coordinates would be lost to "
+            "rounding; compare the parts on their own"
+        )
+    return found
 
 
 def _near(value, error, method="cubature"):

@@ -163,8 +163,8 @@ def jensen_shannon(pair):
 def chi_squared(pair):
     if pair.uncovered():
         return Enclosure.near(math.inf, 0.0, method="p has mass where q has none")
-    vp, vq = tail_variance(pair.p.law), tail_variance(pair.q.law)
-    if vp is not None and vq is not None and vp >= 2 * vq:
+    (vp, _), (vq, widest) = tail_variance(pair.p.law), tail_variance(pair.q.law)
+    if vp is not None and vq is not None and (vp > 2 * vq or (vp == 2 * vq and widest == 1)):
         return Enclosure.near(math.inf, 0.0, method="the tail variance of p is at least twice that of q")
 
     def log_integrand(x):
@@ -233,12 +233,17 @@ def _overflow():
 
 
 def tail_variance(law):
-    """The variance that rules Gaussian tails, None if unknown: p^2/q is integrable in the tails iff var_p < 2 var_q."""
+    """(the variance that rules Gaussian tails, how many components have it); None if unknown.
+
+    p^2/q is integrable in the tails if var_p < 2 var_q, and not if var_p > 2 var_q. Where they are equal a linear exponent decides: with one
+    widest component of q it grows, or is constant, on one side; several of them may hold both sides down.
+    """
     if isinstance(law, Gaussian):
-        return float(law.cov()[0, 0])
+        return float(law.cov()[0, 0]), 1
     if isinstance(law, GaussianMixture):
-        return float(np.max(law.covs.reshape(len(law.weights), -1)[law.weights > 0, 0]))
-    return None
+        variances = law.covs.reshape(len(law.weights), -1)[law.weights > 0, 0]
+        return float(np.max(variances)), int(np.sum(variances == np.max(variances)))
+    return None, 0
 
 
 # ---- Fisher divergence -------------------------------------------------------------------------------------------------------------

@@ -82,8 +82,8 @@ def line(order, pair):
     if order > 1:
         if pair.uncovered():
             return Enclosure.near(math.inf, 0.0, method="p has mass where q has none")
-        vp, vq = tail_variance(pair.p.law), tail_variance(pair.q.law)
-        if vp is not None and vq is not None and order * vq <= (order - 1) * vp:
+        (vp, _), (vq, widest) = tail_variance(pair.p.law), tail_variance(pair.q.law)
+        if vp is not None and vq is not None and (order * vq < (order - 1) * vp or (order * vq == (order - 1) * vp and widest == 1)):
             return Enclosure.near(math.inf, 0.0, method=f"the tail variance of p is at least a/(a - 1) = {order / (order - 1):.6g} times that of q")
         return _by_logarithm(order, pair, _excess(order - 1.0, pair))
     return _from(order, _excess(order - 1.0, pair), pair)

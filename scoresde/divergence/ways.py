@@ -128,6 +128,8 @@ def direct(ways, p, q, draw=None):
         return ways.gaussians(p, q)
     if p.dim == 1:
         return ways.line(Pair(view(p), view(q)))
+    if ways.pairs is not None and p.dim == 2 and plane.suits(p, q):  # two factors are few for a Fourier integral
+        return ways.plane(p, q)
     pairs = product.paired(p, q) if ways.factors or ways.pairs else None
     if pairs is not None:
         return ways.pairs(pairs) if ways.pairs else ways.factors([(direct(ways, a, b), count) for a, b, count in pairs])

@@ -38,6 +38,8 @@ def _information(target, t):
 def _cost(target, t):
     r"""W_2(p_t, \gamma)."""
     e = wasserstein2(flow(target, t), standard_normal(target.dim))
+    if e.value is None:
+        raise NoMethod(f"wasserstein2: {e}, bounds only for a {type(target).__name__} in dimension {target.dim}; exact on the line (an axis)")
     return blurred(e, 8 * EPS * math.sqrt(target.second_moment() + target.dim)).cut(0.0)
 
 
