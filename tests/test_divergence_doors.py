@@ -86,3 +86,10 @@ def test_two_dimensional_products_and_thin_gaussians_are_as_sharp_as_the_rest():
     thin = [turn @ np.diag([v, 1e-6]) @ turn.T for v in (1.0, 2.0)]
     e = sd.total_variation(sd.Gaussian([0.0, 0.0], thin[0]), sd.Gaussian([0.0, 0.0], thin[1]))
     assert e.width < 1e-8 and abs(e.value - sd.total_variation(sd.standard_normal(1), sd.Gaussian([0.0], 2.0)).value) < 1e-8
+
+
+def test_equal_laws_written_differently_are_at_distance_zero():
+    one = sd.Gaussian([-4.0], 0.0625)
+    for other in (sd.Gaussian([-4.0], [0.0625]), sd.Gaussian([-4.0], [[0.0625]]), sd.GaussianMixture([1.0], [[-4.0]], [[[0.0625]]]), sd.Product([one])):
+        for f in (sd.total_variation, sd.kullback_leibler, sd.wasserstein2, sd.hellinger):
+            assert f(one, other).hi <= 1e-15 >= f(other, one).hi

@@ -239,15 +239,15 @@ def total_variation(p, q):
     slowly (few axes). Equal covariances: erf(|\delta| / \sqrt8). Absolute error about 1e-15 in any dimension, relative for close laws.
     """
     a = axes(p, q)
-    if not a.e.any() and not a.blur:
+    blurred = min(1.0, a.blur * math.sqrt(float(np.sum(a.count / a.lam**2)) + float(a.shift.sum())))
+    if not a.e.any():
         delta = math.sqrt(float(a.shift.sum()))
-        return Enclosure.near(math.erf(delta / math.sqrt(8)), LOSS * min(1.0, delta), method="closed form").cut(0.0, 1.0)
+        return Enclosure.near(math.erf(delta / math.sqrt(8)), LOSS * min(1.0, delta) + blurred, method="closed form").cut(0.0, 1.0)
     value, error = 1.0, math.inf
     for b in (a, axes(q, p)):
         for tau in (*_bends(b), 0.0) if b.count.sum() < 9 else (0.0,):  # the best first, the others are asked if it disappoints
             value, error = min((value, error), _contour(b, tau), key=lambda x: x[1]) if error > 2e-15 else (value, error)
-    blurred = a.blur * math.sqrt(float(np.sum(a.count / a.lam**2)) + float(a.shift.sum()))
-    return Enclosure.near(min(max(value, 0.0), 1.0), error + LOSS * min(1.0, value) + min(1.0, blurred), method="contour integral").cut(0.0, 1.0)
+    return Enclosure.near(min(max(value, 0.0), 1.0), error + LOSS * min(1.0, value) + blurred, method="contour integral").cut(0.0, 1.0)
 
 
 def _bends(a):

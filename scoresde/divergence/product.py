@@ -13,9 +13,14 @@ from .view import Pair, view
 
 
 def plain(law):
-    """A mixture of one component is a Gaussian, a product of one factor that factor, a product of Gaussians on the line a Gaussian."""
+    """A mixture of one component is a Gaussian, a product of one factor that factor, a product of Gaussians on the line a Gaussian.
+
+    On the line a Gaussian's variance is a number, however it was written, so that equal laws are seen to be equal.
+    """
     if isinstance(law, GaussianMixture) and len(law.weights) == 1:
-        return law.component(0)
+        return plain(law.component(0))
+    if isinstance(law, Gaussian) and law.dim == 1 and law.covariance.ndim:
+        return Gaussian(law.mean(), law.covariance.item())
     if isinstance(law, Product) and law.repeat == (1,):
         return plain(law.factors[0])
     if isinstance(law, Product):

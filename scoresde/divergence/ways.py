@@ -119,9 +119,9 @@ def _travelled(ways, p, q, draw):
 
 def direct(ways, p, q, draw=None):
     """The divergence of two laws as they stand. draw : (p, q) -> Enclosure where nothing is exact, None if draws are not wanted."""
+    p, q = (p, q) if p is q else (product.plain(p), product.plain(q))
     if _same(p, q):
         return Enclosure.exact(0.0, "the same law")
-    p, q = product.plain(p), product.plain(q)
     if isinstance(p, Empirical) or isinstance(q, Empirical):
         return ways.atoms(p, q)
     if isinstance(p, Gaussian) and isinstance(q, Gaussian) and ways.gaussians is not None:
