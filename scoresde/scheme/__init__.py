@@ -7,12 +7,12 @@ Adding a scheme is adding one function; no engine knows any of them.
 from .chain import denoise_last, forward_euler_maruyama, score_at_end
 from .diffusion import euler_maruyama, exponential_absolute, exponential_relative, stochastic_heun
 from .flow import dpm_solver_2, dpm_solver_pp_2m, flow_euler, flow_heun
-from .langevin import langevin, predictor_corrector
+from .langevin import annealed_langevin, langevin, predictor_corrector
 from .posterior import ancestral, ddim, optimal_variance
 from .table import Table
 
 __all__ = [
-    "Table", "ancestral", "ddim", "denoise_last", "dpm_solver_2", "dpm_solver_pp_2m", "euler_maruyama", "exponential_absolute",
+    "Table", "ancestral", "annealed_langevin", "ddim", "denoise_last", "dpm_solver_2", "dpm_solver_pp_2m", "euler_maruyama", "exponential_absolute",
     "exponential_relative", "flow_euler", "flow_heun", "forward_euler_maruyama", "langevin", "optimal_variance", "predictor_corrector",
     "score_at_end", "stochastic_heun",
 ]  # fmt: skip

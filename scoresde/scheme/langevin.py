@@ -6,7 +6,7 @@ from .._arrays import finite, positive_int
 from ..grid import checked
 from .table import Table
 
-__all__ = ["langevin", "predictor_corrector"]
+__all__ = ["annealed_langevin", "langevin", "predictor_corrector"]
 
 
 def langevin(*, step, steps, t=0.0):
@@ -18,6 +18,27 @@ def langevin(*, step, steps, t=0.0):
     step, steps = _step(step), positive_int("steps", steps)
     t = float(finite("t", t))
     return Table(np.full(steps + 1, t), 1.0, step, np.sqrt(2 * step), name="langevin", order=1, reference="Roberts & Tweedie 1996")
+
+
+def annealed_langevin(levels, *, steps, step, power=2):
+    r"""x' = x + \varepsilon_l \nabla\log p_{\sigma_l}(x) + \sqrt{2\varepsilon_l}\, z, ``steps`` times at each level l = 1..L.
+
+    \varepsilon_l = step (\sigma_l/\sigma_L)^{power}.
+
+    levels : (L,) strictly decreasing noise levels > 0, the last one next to the data, in the clock of the score: standard deviations for
+    ``score.exact(law, variance_exploding)``. One state per level; step > 0 is that of the last level.
+    power : 2 makes the step scale with the variance; 1 is printed in some notes, and hardly moves at the coarse levels.
+    Source: Song & Ermon 2019, https://arxiv.org/abs/1907.05600
+    """
+    levels = finite("levels", levels)
+    if levels.ndim != 1 or not len(levels) or levels.min() <= 0 or (np.diff(levels) >= 0).any():
+        raise ValueError("levels: allowed are (L,) strictly decreasing noise levels > 0, from coarse to fine, as numpy.geomspace(10, 0.01, 10)")
+    step, steps, power = _step(step), positive_int("steps", steps), float(finite("power", power))
+    times, sizes = np.repeat(levels, steps), np.repeat(step * (levels / levels[-1]) ** power, steps)
+    return Table(
+        np.append(times, times[-1]), 1.0, sizes, np.sqrt(2 * sizes),
+        state=np.tile([False] * (steps - 1) + [True], len(levels)), name="annealed_langevin", reference="Song & Ermon 2019, arXiv:1907.05600",
+    )  # fmt: skip
 
 
 def predictor_corrector(grid, *, steps, step):

@@ -8,11 +8,20 @@ from ..errors import NoMethod, NotTrusted
 from ..grid import uniform
 from ..scheme import euler_maruyama
 from ..targets import first_axis
+from .adversarial import exponential_moving_average, goodfellow_2014_discriminator, goodfellow_2014_minimum, lin_1991_jensen_shannon
 from .claim import Claim, Statement, claim_at_most, claim_equal, claim_exists, claim_over, claim_rate, not_applicable, states
 from .clocks import euler_maruyama_modified_equation, euler_maruyama_moments, song_2021_time_change
 from .convergence import conforti_2023_kullback_leibler, de_bortoli_2021_decomposition, de_bortoli_2021_total_variation
 from .escalation import decide, shares, within_budget
 from .existential import de_bortoli_2021_constants, de_bortoli_2021_rates
+from .langevin import (
+    annealed_langevin_on_gaussians,
+    dalalyan_2019_wasserstein2,
+    song_2021_same_marginals,
+    unadjusted_langevin_bias,
+    unadjusted_langevin_on_gaussians,
+    vempala_2019_kullback_leibler,
+)
 from .ornstein_uhlenbeck import (
     bakry_2014_kullback_leibler,
     bobkov_2001_regularised_kullback_leibler,
@@ -47,6 +56,16 @@ ALL = (
     de_bortoli_2021_constants,
     de_bortoli_2021_decomposition,
     de_bortoli_2021_rates,
+    unadjusted_langevin_on_gaussians,
+    dalalyan_2019_wasserstein2,
+    vempala_2019_kullback_leibler,
+    unadjusted_langevin_bias,
+    annealed_langevin_on_gaussians,
+    song_2021_same_marginals,
+    goodfellow_2014_discriminator,
+    goodfellow_2014_minimum,
+    lin_1991_jensen_shannon,
+    exponential_moving_average,
 )
 
 
