@@ -9,8 +9,9 @@ import math
 import numpy as np
 
 from ._arrays import finite, frozen, positive_int
+from .schedule import optimal
 
-__all__ = ["checked", "cosine", "geometric", "karras", "linear", "linear_beta", "log_snr", "quadratic", "tanh", "uniform"]
+__all__ = ["checked", "cosine", "geometric", "karras", "linear", "linear_beta", "log_snr", "optimal", "quadratic", "tanh", "uniform"]
 
 
 def checked(grid, name="grid"):

@@ -11,9 +11,13 @@ from ..targets import first_axis
 from .adversarial import exponential_moving_average, goodfellow_2014_discriminator, goodfellow_2014_minimum, lin_1991_jensen_shannon
 from .claim import Claim, Statement, claim_at_most, claim_equal, claim_exists, claim_over, claim_rate, not_applicable, states
 from .clocks import euler_maruyama_modified_equation, euler_maruyama_moments, song_2021_time_change
+from .contraction import bruno_2023_wasserstein2
 from .convergence import conforti_2023_kullback_leibler, de_bortoli_2021_decomposition, de_bortoli_2021_total_variation
+from .denoising import ho_2020_elbo_gap, ho_2020_optimal_variances, ho_2020_posterior, sohl_dickstein_2015_bound, song_2021_implicit_family
 from .escalation import decide, shares, within_budget
 from .existential import de_bortoli_2021_constants, de_bortoli_2021_rates
+from .flow import chen_2018_flow_likelihood, quadratic_identity, sohl_dickstein_2015_binomial
+from .girsanov import cameron_martin_girsanov_path, kingma_2021_refinement, kingma_2021_riemann_sum, skeleton_kullback_leibler
 from .langevin import (
     annealed_langevin_on_gaussians,
     dalalyan_2019_wasserstein2,
@@ -30,6 +34,8 @@ from .ornstein_uhlenbeck import (
     villani_2009_wasserstein2,
 )
 from .reversal import anderson_1982_time_reversal, reverse_semigroup_density, sharp_initialisation_error
+from .schedules import benton_2024_early_stopping, watson_2021_optimal_schedule
+from .sharp import de_bortoli_2021_exponent, score_error_response, talay_tubaro_1990_weak_error
 from .tweedie import robbins_1956_denoising, tweedie_covariance
 
 __all__ = [
@@ -51,11 +57,29 @@ ALL = (
     anderson_1982_time_reversal,
     reverse_semigroup_density,
     sharp_initialisation_error,
+    ho_2020_posterior,
+    ho_2020_optimal_variances,
+    ho_2020_elbo_gap,
+    sohl_dickstein_2015_bound,
+    kingma_2021_riemann_sum,
+    kingma_2021_refinement,
+    song_2021_implicit_family,
+    chen_2018_flow_likelihood,
+    sohl_dickstein_2015_binomial,
+    quadratic_identity,
+    cameron_martin_girsanov_path,
+    skeleton_kullback_leibler,
     conforti_2023_kullback_leibler,
     de_bortoli_2021_total_variation,
     de_bortoli_2021_constants,
     de_bortoli_2021_decomposition,
     de_bortoli_2021_rates,
+    de_bortoli_2021_exponent,
+    benton_2024_early_stopping,
+    bruno_2023_wasserstein2,
+    talay_tubaro_1990_weak_error,
+    score_error_response,
+    watson_2021_optimal_schedule,
     unadjusted_langevin_on_gaussians,
     dalalyan_2019_wasserstein2,
     vempala_2019_kullback_leibler,

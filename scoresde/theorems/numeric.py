@@ -10,7 +10,8 @@ from ..kernel import ornstein_uhlenbeck
 from .claim import claim_at_most, claim_equal, not_applicable
 
 __all__ = [
-    "EPS", "about", "at_most", "blurred", "equal", "exists", "flow", "mutated", "needs", "order", "probes", "richardson", "slow", "unmet", "vouched",
+    "EPS", "about", "at_most", "blurred", "equal", "exists", "flow", "mutated", "needs", "order", "populated", "probes", "richardson", "slow", "unmet",
+    "vouched",
 ]  # fmt: skip
 
 EPS = 2.0**-52
@@ -122,3 +123,9 @@ def probes(law):
     sd = np.sqrt(np.diag(law.cov())) if law.dim <= 512 else np.full(law.dim, math.sqrt(law.second_moment() / law.dim))
     sign = np.where(np.arange(law.dim) % 2, -1.0, 1.0)
     return law.mean() + np.outer([-1.9, -0.8, 0.15, 0.7, 1.4], sign * sd)
+
+
+def populated(law, x):
+    """Those of the points (n, d) where the density is at least e^-30 of the largest: far between two modes no posterior is resolved."""
+    level = np.asarray(law.logpdf(x))
+    return x[level > level.max() - 30]

@@ -16,7 +16,7 @@ from ..laws import Gaussian, standard_normal
 from ..scheme import exponential_relative
 from ..score import exact
 from .claim import Statement, claim_over, states
-from .numeric import EPS, about, equal, exists, flow, mutated, needs, probes, richardson, slow, unmet
+from .numeric import EPS, about, equal, exists, flow, mutated, needs, populated, probes, richardson, slow, unmet
 from .tweedie import bayes_moments
 
 __all__ = ["anderson_1982_time_reversal", "reverse_density", "reverse_semigroup_density", "sharp_initialisation_error"]
@@ -46,7 +46,7 @@ def anderson_1982_time_reversal(target, *, quick=False):
     cells, wrong = [], []
     for t in (0.5,) if quick else (0.1, 0.5, 2.0):
         p = flow(target, t)
-        x = probes(p)
+        x = populated(p, probes(p))
         s, trace = p.score(x), np.trace(p.score_jacobian(x), axis1=-2, axis2=-1)
         rate, error = _time_derivative(target, t, x)
         for side, a in ((cells, 2.0), (wrong, 1.0)):  # b = y + a s: -div b - <b, s> + tr grad s + |s|^2

@@ -8,7 +8,7 @@ from ..enclosure import Enclosure
 from ..errors import NoMethod
 from ..kernel import euler_maruyama, ornstein_uhlenbeck
 from .claim import Statement, claim_over, states
-from .numeric import EPS, about, equal, exists, mutated, needs, probes, unmet
+from .numeric import EPS, about, equal, exists, mutated, needs, populated, probes, unmet
 
 __all__ = ["bayes_moments", "robbins_1956_denoising", "tweedie_covariance"]
 
@@ -101,7 +101,7 @@ def robbins_1956_denoising(target, *, quick=False):
     cells, wrong = [], []
     for parameters, law, kernel in _settings(target, quick):
         noised = law.noised(kernel)
-        x = probes(noised)
+        x = populated(noised, probes(noised))
         s = noised.score(x)
         mean, _, error = bayes_moments(law, kernel, x)
         # the score's exponents are of size log p, and it loses as many digits as it cancels against x/v
@@ -131,7 +131,7 @@ def tweedie_covariance(target, *, quick=False):
     cells, wrong, least = [], [], []
     for parameters, law, kernel in _settings(target, quick):
         noised, v, unit = law.noised(kernel), kernel.v, np.eye(law.dim)
-        x = probes(noised)
+        x = populated(noised, probes(noised))
         slope = noised.score_jacobian(x)
         _, cov, error = bayes_moments(law, kernel, x)
         # \nabla s is a difference of two terms of size (1 + |x - m x_0|^2/v)/v each
