@@ -90,6 +90,7 @@ def test_two_dimensional_products_and_thin_gaussians_are_as_sharp_as_the_rest():
 
 def test_equal_laws_written_differently_are_at_distance_zero():
     one = sd.Gaussian([-4.0], 0.0625)
-    for other in (sd.Gaussian([-4.0], [0.0625]), sd.Gaussian([-4.0], [[0.0625]]), sd.GaussianMixture([1.0], [[-4.0]], [[[0.0625]]]), sd.Product([one])):
+    mixture = sd.GaussianMixture([1.0], [[-4.0]], [[[0.0625]]])
+    for other in (sd.Gaussian([-4.0], [0.0625]), sd.Gaussian([-4.0], [[0.0625]]), mixture, sd.Product([one])):
         for f in (sd.total_variation, sd.kullback_leibler, sd.wasserstein2, sd.hellinger):
             assert f(one, other).hi <= 1e-15 >= f(other, one).hi

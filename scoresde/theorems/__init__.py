@@ -17,6 +17,15 @@ from .denoising import ho_2020_elbo_gap, ho_2020_optimal_variances, ho_2020_post
 from .escalation import decide, shares, within_budget
 from .existential import de_bortoli_2021_constants, de_bortoli_2021_rates
 from .flow import chen_2018_flow_likelihood, quadratic_identity, sohl_dickstein_2015_binomial
+from .forward_flow import (
+    autoregressive_clock,
+    chi_squared_contraction,
+    dynkin_formula,
+    fokker_planck,
+    hermite_chi_squared,
+    two_laws_contraction,
+    two_laws_de_bruijn,
+)  # fmt: skip
 from .girsanov import cameron_martin_girsanov_path, kingma_2021_refinement, kingma_2021_riemann_sum, skeleton_kullback_leibler
 from .langevin import (
     annealed_langevin_on_gaussians,
@@ -26,6 +35,7 @@ from .langevin import (
     unadjusted_langevin_on_gaussians,
     vempala_2019_kullback_leibler,
 )
+from .memorisation import empirical_score_loss, memorised_training_points
 from .ornstein_uhlenbeck import (
     bakry_2014_kullback_leibler,
     bobkov_2001_regularised_kullback_leibler,
@@ -35,6 +45,28 @@ from .ornstein_uhlenbeck import (
 )
 from .reversal import anderson_1982_time_reversal, reverse_semigroup_density, sharp_initialisation_error
 from .schedules import benton_2024_early_stopping, watson_2021_optimal_schedule
+from .score_curvature import brascamp_1976_score_slope, compact_support_score, fisher_divergence_blindness
+from .score_identities import (
+    parametrisation_identities,
+    relative_score_equation,
+    score_conditional_expectation,
+    score_equation,
+    score_martingales,
+    semigroup_commutation,
+)  # fmt: skip
+from .score_information import (
+    fisher_information_denoising,
+    guo_2005_mutual_information,
+    kullback_leibler_integral,
+    relative_fisher_bound,
+    relative_fisher_denoising,
+)  # fmt: skip
+from .score_matching import (
+    hyvarinen_2005_implicit_score_matching,
+    song_2019_sliced_score_matching,
+    stein_identity,
+    vincent_2011_denoising_score_matching,
+)  # fmt: skip
 from .sharp import de_bortoli_2021_exponent, score_error_response, talay_tubaro_1990_weak_error
 from .tweedie import robbins_1956_denoising, tweedie_covariance
 
@@ -46,14 +78,41 @@ __all__ = [
 ALL = (
     euler_maruyama_moments,
     euler_maruyama_modified_equation,
+    autoregressive_clock,
     song_2021_time_change,
     stam_1959_de_bruijn,
     bakry_2014_kullback_leibler,
     bobkov_2001_regularised_kullback_leibler,
     villani_2009_wasserstein2,
+    hermite_chi_squared,
+    chi_squared_contraction,
     ornstein_uhlenbeck_total_variation_constant,
+    fokker_planck,
+    dynkin_formula,
+    two_laws_de_bruijn,
+    two_laws_contraction,
     robbins_1956_denoising,
     tweedie_covariance,
+    score_conditional_expectation,
+    vincent_2011_denoising_score_matching,
+    hyvarinen_2005_implicit_score_matching,
+    song_2019_sliced_score_matching,
+    fisher_divergence_blindness,
+    stein_identity,
+    score_martingales,
+    score_equation,
+    relative_score_equation,
+    semigroup_commutation,
+    fisher_information_denoising,
+    relative_fisher_denoising,
+    relative_fisher_bound,
+    brascamp_1976_score_slope,
+    compact_support_score,
+    parametrisation_identities,
+    guo_2005_mutual_information,
+    kullback_leibler_integral,
+    empirical_score_loss,
+    memorised_training_points,
     anderson_1982_time_reversal,
     reverse_semigroup_density,
     sharp_initialisation_error,

@@ -15,8 +15,7 @@ from ..laws import Gaussian
 from ..scheme import annealed_langevin, langevin
 from ..score import exact
 from .claim import Statement, claim_over, states
-from .numeric import EPS, about, at_most, equal, exists, flow, mutated, needs, order, probes, richardson, unmet
-from .reversal import _time_derivative, _worst
+from .numeric import EPS, about, at_most, equal, exists, flow, mutated, needs, order, probes, richardson, time_derivative, unmet, worst
 
 __all__ = [
     "annealed_langevin_on_gaussians", "dalalyan_2019_wasserstein2", "song_2021_same_marginals", "unadjusted_langevin_bias",
@@ -316,12 +315,12 @@ def song_2021_same_marginals(target, *, quick=False):
         p = flow(target, t)
         x = probes(p)
         s, trace = p.score(x), np.trace(p.score_jacobian(x), axis1=-2, axis2=-1)
-        rate, error = _time_derivative(target, t, x)
+        rate, error = time_derivative(target, t, x)
         squared, inner = (s * s).sum(-1), (x * s).sum(-1)
         for lam in (0.0, 0.5, 1.0, 2.0):
             for side, a in ((cells, 1 + lam**2), (wrong, 1.0)):
                 if side is cells or lam > 0:
-                    claim = _worst(rate, error, -(p.dim + a * trace) - inner - a * squared + lam**2 * (trace + squared), "−∂ log p/∂τ", t)
+                    claim = worst(rate, error, -(p.dim + a * trace) - inner - a * squared + lam**2 * (trace + squared), "−∂ log p/∂τ", t)
                     side.append(replace(claim, parameters={**claim.parameters, "λ": lam}))
     control = claim_over(wrong, **mutated(theorem, r"-\partial_\tau p = -\nabla\cdot((x+s)p)+\lambda^2\Delta p,\ \lambda>0"))
     return claim_over(cells, control=control, **what)

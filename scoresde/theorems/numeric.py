@@ -10,8 +10,8 @@ from ..kernel import ornstein_uhlenbeck
 from .claim import claim_at_most, claim_equal, not_applicable
 
 __all__ = [
-    "EPS", "about", "at_most", "blurred", "equal", "exists", "flow", "mutated", "needs", "order", "populated", "probes", "richardson", "slow", "unmet",
-    "vouched",
+    "EPS", "about", "at_most", "blurred", "equal", "exists", "flow", "mutated", "needs", "order", "populated", "probes", "richardson", "slope",
+    "slow", "time_derivative", "unmet", "vouched", "worst",
 ]  # fmt: skip
 
 EPS = 2.0**-52
@@ -116,6 +116,37 @@ def order(steps, errors):
     """log-slope of the last two errors, an Enclosure, or None where they are not bounded away from 0."""
     (a, b), (x, y) = errors[-2:], steps[-2:]
     return None if a.lo <= 0 or b.lo <= 0 else (a.log() - b.log()) / math.log(x / y)
+
+
+def slope(f, t):
+    """-f'(t) by central differences at t/4, t/8, ..., t/64 (at most 1/4), extrapolated; f returns Enclosures."""
+    values, noise = [], []
+    for k in range(5):
+        step = min(t, 1.0) / 2 ** (k + 2)
+        gap = (f(t - step) - f(t + step)) / (2 * step)
+        values.append(gap.value)
+        noise.append(0.5 * gap.width)
+    limit, error = richardson(values, noise, (2, 4, 6, 8))
+    return Enclosure.near(limit, float(error), method="central differences, extrapolated")
+
+
+def worst(value, error, rhs, of, t):
+    """The claim at the point where |value - rhs| beyond its error is largest, to five digits of the largest right side."""
+    at = np.unravel_index(np.argmax(np.abs(value - rhs) - error), value.shape)
+    size = float(np.max(np.abs(rhs)))
+    lhs, rhs = Enclosure.near(value[at], error[at], method="extrapolated"), Enclosure.near(rhs[at], 1e-11 * size, method="closed form")
+    return equal(lhs, rhs, digits=5, floor=max(1.0, size), name=of, parameters={"of": of, "t": t})
+
+
+def time_derivative(target, t, x):
+    r"""(-\partial_\tau \log p_\tau(x), error) at \tau = t by central differences, extrapolated."""
+    values, noise = [], []
+    for k in range(5):
+        step = min(t, 1.0) / 2 ** (k + 2)
+        before, after = (flow(target, u).logpdf(x) for u in (t - step, t + step))
+        values.append((before - after) / (2 * step))
+        noise.append(4 * EPS * (8 + np.abs(before).max()) / step)
+    return richardson(values, noise, (2, 4, 6, 8))
 
 
 def probes(law):

@@ -11,7 +11,7 @@ from ..enclosure import Enclosure
 from ..errors import NoMethod, NotTrusted
 from ..laws import standard_normal
 from .claim import Statement, claim_equal, claim_over, states
-from .numeric import EPS, about, at_most, blurred, equal, exists, flow, mutated, needs, richardson, slow, unmet
+from .numeric import EPS, about, at_most, blurred, equal, exists, flow, mutated, needs, slope, slow, unmet
 
 __all__ = [
     "bakry_2014_kullback_leibler", "bobkov_2001_regularised_kullback_leibler", "ornstein_uhlenbeck_total_variation_constant",
@@ -67,7 +67,7 @@ def stam_1959_de_bruijn(target, *, quick=False):
         return claim
     cells, wrong = [], []
     for t in (0.2, 1.0) if quick or slow(target) else (0.1, 0.5, 2.0):
-        rate = _slope(lambda u: _entropy(target, u), t)
+        rate = slope(lambda u: _entropy(target, u), t)
         parameters = {"of": "−dKL/dt", "t": t}
         cells.append(equal(rate, _information(target, t), digits=6, floor=1e-6, name="slope", parameters=parameters))
         wrong.append(equal(rate, information.fisher(target, t), digits=6, floor=1e-6, name="slope", parameters=parameters))
@@ -76,18 +76,6 @@ def stam_1959_de_bruijn(target, *, quick=False):
     cells.append(equal(spent, total, digits=4, floor=1e-6, name="integral", parameters={"of": "∫ I dt", "t": start}))
     control = claim_over(wrong, **mutated(stam_1959_de_bruijn, r"\frac{d}{dt}KL(p_t|\gamma) = -E|\nabla\log p_t|^2"))
     return claim_over(cells, control=control, terms={f"KL(p_{start:g}|γ)": total, f"∫ I dt from {start:g}": spent}, **what)
-
-
-def _slope(f, t):
-    """-f'(t) by central differences at t/4, t/8, ..., t/64 (at most 1/4), extrapolated; f returns Enclosures."""
-    values, noise = [], []
-    for k in range(5):
-        step = min(t, 1.0) / 2 ** (k + 2)
-        gap = (f(t - step) - f(t + step)) / (2 * step)
-        values.append(gap.value)
-        noise.append(0.5 * gap.width)
-    limit, error = richardson(values, noise, (2, 4, 6, 8))
-    return Enclosure.near(limit, float(error), method="central differences, extrapolated")
 
 
 def _dissipated(target, start):

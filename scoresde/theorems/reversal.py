@@ -16,7 +16,7 @@ from ..laws import Gaussian, standard_normal
 from ..scheme import exponential_relative
 from ..score import exact
 from .claim import Statement, claim_over, states
-from .numeric import EPS, about, equal, exists, flow, mutated, needs, populated, probes, richardson, slow, unmet
+from .numeric import EPS, about, equal, exists, flow, mutated, needs, populated, probes, richardson, slow, time_derivative, unmet, worst
 from .tweedie import bayes_moments
 
 __all__ = ["anderson_1982_time_reversal", "reverse_density", "reverse_semigroup_density", "sharp_initialisation_error"]
@@ -48,35 +48,16 @@ def anderson_1982_time_reversal(target, *, quick=False):
         p = flow(target, t)
         x = populated(p, probes(p))
         s, trace = p.score(x), np.trace(p.score_jacobian(x), axis1=-2, axis2=-1)
-        rate, error = _time_derivative(target, t, x)
+        rate, error = time_derivative(target, t, x)
         for side, a in ((cells, 2.0), (wrong, 1.0)):  # b = y + a s: -div b - <b, s> + tr grad s + |s|^2
             residual = -(p.dim + a * trace) - (x * s).sum(-1) - a * (s * s).sum(-1) + trace + (s * s).sum(-1)
-            side.append(_worst(rate, error, residual, "−∂ log p/∂τ", t))
+            side.append(worst(rate, error, residual, "−∂ log p/∂τ", t))
         drift, spread = _bayes_generator(target, t, x)
-        cells.append(_worst(*drift, x + 2 * s, "drift", t))
-        cells.append(_worst(*spread, np.broadcast_to(2 * np.eye(p.dim), spread[0].shape), "Cov/h", t))
-        wrong.append(_worst(*drift, x + s, "drift", t))
+        cells.append(worst(*drift, x + 2 * s, "drift", t))
+        cells.append(worst(*spread, np.broadcast_to(2 * np.eye(p.dim), spread[0].shape), "Cov/h", t))
+        wrong.append(worst(*drift, x + s, "drift", t))
     control = claim_over(wrong, **mutated(anderson_1982_time_reversal, r"b = y+s_\tau(y)"))
     return claim_over(cells, control=control, **what)
-
-
-def _worst(value, error, rhs, of, t):
-    """The claim at the point where |value - rhs| beyond its error is largest, to five digits of the largest right side."""
-    at = np.unravel_index(np.argmax(np.abs(value - rhs) - error), value.shape)
-    size = float(np.max(np.abs(rhs)))
-    lhs, rhs = Enclosure.near(value[at], error[at], method="extrapolated"), Enclosure.near(rhs[at], 1e-11 * size, method="closed form")
-    return equal(lhs, rhs, digits=5, floor=max(1.0, size), name=of, parameters={"of": of, "t": t})
-
-
-def _time_derivative(target, t, x):
-    r"""(-\partial_\tau \log p_\tau(x), error) at \tau = t by central differences, extrapolated."""
-    values, noise = [], []
-    for k in range(5):
-        step = min(t, 1.0) / 2 ** (k + 2)
-        before, after = (flow(target, u).logpdf(x) for u in (t - step, t + step))
-        values.append((before - after) / (2 * step))
-        noise.append(4 * EPS * (8 + np.abs(before).max()) / step)
-    return richardson(values, noise, (2, 4, 6, 8))
 
 
 def _bayes_generator(target, t, x):
