@@ -167,7 +167,9 @@ def summary(claims, seconds):
     """(counts, line): what the whole run found. A control counts where it was run and refuted."""
     counts = {word: sum(c.verdict == word for c in claims) for word in SIGNS}
     counts["controls_refuted"] = sum(c.control is not None and c.control.verdict == "refuted" for c in claims)
-    line = f"{counts['verified']} verified · {counts['refuted']} refuted · {counts['inconclusive']} inconclusive"
+    known = sum(c.verdict == c.expected == "refuted" for c in claims)
+    refuted = f"{counts['refuted']} refuted" + (f" ({known} known to be false)" if known else "")
+    line = f"{counts['verified']} verified · {refuted} · {counts['inconclusive']} inconclusive"
     if counts["not applicable"]:
         line += f" · {counts['not applicable']} not applicable"
     line += f" · {counts['controls_refuted']} negative controls refuted · {seconds:.0f} s"
