@@ -172,7 +172,7 @@ def summary(claims, seconds):
     line = f"{counts['verified']} verified · {refuted} · {counts['inconclusive']} inconclusive"
     if counts["not applicable"]:
         line += f" · {counts['not applicable']} not applicable"
-    line += f" · {counts['controls_refuted']} negative controls refuted · {seconds:.0f} s"
+    line += f" · {counts['controls_refuted']} negative controls refuted · {seconds:.0f}\N{NO-BREAK SPACE}s"
     return {k.replace(" ", "_"): v for k, v in counts.items()}, line
 
 
