@@ -57,13 +57,16 @@ def _parser():
     verify.add_argument("--data", metavar="FILE", help="a .csv or .npy file of points: its kernel density estimate is the target")
     verify.add_argument("--raw", action="store_true", help="with --data: neither centre nor scale")
     verify.add_argument("--only", metavar="ID[,ID]", help="these theorems only (scoresde list shows the ids)")
+    verify.add_argument("--all", action="store_true", help="the slow theorems too")
     verify.add_argument("--quick", action="store_true", help="smaller sweeps, and of the default targets the first only")
     verify.add_argument("--rigorous", action="store_true", help="prove those that can be: Gaussian mixtures on the line, in ball arithmetic")
     verify.add_argument("--seed", type=_seed, default=0, metavar="N", help="seed of everything random (default 0)")
     verify.add_argument("--alpha", type=_alpha, default=1e-6, metavar="A", help="probability of any wrong verdict by chance (default 1e-6)")
     verify.add_argument("--strict", action="store_true", help="exit status 3 if anything is inconclusive")
-    command("list", _list, "The theorems: id and title.")
-    command("explain", _explain, "A theorem: statement, assumptions, source, caveat.").add_argument("id", metavar="ID", help="such as D4")
+    command("list", _list, "The theorems: id, title and last verdict.")
+    command("explain", _explain, "A theorem: statement, assumptions, source, method, caveat, last verdict.").add_argument(
+        "id", metavar="ID", help="such as D4"
+    )
     command("doctor", _doctor, "Versions, machine, optional parts, and a self-check.")
     return parser, commands
 
@@ -221,9 +224,13 @@ def _targets(args):
 
 
 def _verify(args):
+    if args.all and (args.quick or args.only is not None):
+        raise ValueError(f"--all: got it with {'--quick' if args.quick else '--only'}; give one of them")
     theorems, targets = _theorems(args.only), _targets(args)
     if args.rigorous:
         theorems = _proofs(theorems, args.only is not None)
+    elif not args.all and args.only is None:
+        theorems = [f for f in theorems if not f.info.slow]
 
     def work():
         from .report.verify import run
@@ -231,11 +238,24 @@ def _verify(args):
         options = {"seed": args.seed, "alpha": args.alpha, "quick": args.quick, "rigorous": args.rigorous}
         claims, report = run(targets, theorems, console=_console(args), **options)
         _write_json(args, report)
+        _keep(claims, "rigorous" if args.rigorous else "quick" if args.quick else "")
         if not all(c.as_expected for c in claims):
             return OPPOSITE
         return INCONCLUSIVE if args.strict and any(c.verdict == "inconclusive" for c in claims) else 0
 
     return work
+
+
+def _keep(claims, way):
+    """The verdicts into the user's record; where that cannot be written, the run counts all the same."""
+    import sqlite3
+
+    from .report import record
+
+    try:
+        record.keep(claims, way)
+    except (OSError, sqlite3.Error) as reason:
+        print(f"scoresde: the verdicts were not kept for scoresde list: {record.path()}: {reason}", file=sys.stderr)
 
 
 def _proofs(theorems, all_of_them):
@@ -255,19 +275,32 @@ def _list(args):
     def work():
         from rich.text import Text
 
+        from .report.record import last
         from .report.unicode import plain
 
-        console, ids = _console(args), {}
+        console, ids, found = _console(args), {}, last()
         for f in theorems:
-            ids.setdefault(f.info.id, []).append(f.info)
+            ids.setdefault(f.info.id, []).append(f)
         if args.json is None:
-            for i, infos in ids.items():
-                for info in infos:
-                    _print(console, Text.assemble((f"{i:<6}", "bold"), f" {plain(info.title)}"))
-        _write_json(args, [{"id": i, "title": infos[0].title, "reference": infos[0].reference} for i, infos in ids.items()])
+            for f in theorems:
+                before = found.get(f.__name__)
+                style = "dim" if before is None else "green" if before.as_expected else "bold red"
+                word = "" if before is None else before.word
+                _print(console, Text.assemble((f"{f.info.id:<6}", "bold"), (f" {word:<16}", style), f" {plain(f.info.title)}"))
+            if not found:
+                _print(console, "No verdicts yet: scoresde verify")
+        keys = ("id", "title", "reference")
+        _write_json(args, [{k: getattr(fs[0].info, k) for k in keys} | {"last": _last(found, fs)} for fs in ids.values()])
         return 0
 
     return work
+
+
+def _last(found, theorems):
+    """The last verdicts of the theorems of one id for the JSON, or None."""
+    from dataclasses import asdict
+
+    return next((asdict(found[f.__name__]) for f in theorems if f.__name__ in found), None)
 
 
 def _explain(args):

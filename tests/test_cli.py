@@ -67,6 +67,8 @@ BAD = [
     (["verify", "--data", "nothing.csv"], "no such file"),
     (["verify", "--data", "x.csv", "--target", "gm3"], "give --data or --target, not both"),
     (["verify", "--raw"], "--raw: only with --data"),
+    (["verify", "--all", "--quick"], "--all: got it with --quick; give one of them"),
+    (["verify", "--all", "--only", "D4"], "--all: got it with --only; give one of them"),
     (["verify", "--only", "D44"], "did you mean D4?"),
     (["verify", "--only", ","], "--only: got ','"),
     (["verify", "--seed", "-1"], "allowed is a whole number >= 0"),
@@ -389,3 +391,58 @@ def test_the_doctor_says_what_is_missing_and_how_to_get_it_and_a_failed_check(ca
 
     monkeypatch.setattr(doctor.metadata, "requires", not_installed)
     assert "not installed" in _run(capsys, "doctor")[1]
+
+
+# ---- the last verdicts ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path / "state"
+
+
+def test_list_and_explain_show_the_last_verdict(monkeypatch, capsys, home):
+    _pretend(monkeypatch, "good", "wrong", "elsewhere")
+    assert "No verdicts yet" in _run(capsys, "list")[1]
+    assert _run(capsys, "verify", "--target", "gm3")[0] == cli.OPPOSITE
+    lines = _run(capsys, "list")[1].splitlines()
+    assert [line.split("TV")[0].split()[1:] for line in lines] == [["✓", "verified"], ["✗", "refuted"], ["–", "not", "applicable"]]
+    assert "Last verdict: verified on gm3 (" in _run(capsys, "explain", "D4")[1]
+    assert "Last verdict: refuted on gm3 (" in (explained := _run(capsys, "explain", "D4x")[1]) and "against expectation" in explained
+    kept = json.loads(_run(capsys, "list", "--json", "-")[1])[0]["last"]
+    assert kept["verdicts"] == {"gm3": "verified"} and kept["as_expected"] is True
+
+
+def test_a_new_run_replaces_the_verdicts_of_the_old_one(monkeypatch, capsys, home):
+    _pretend(monkeypatch, "good")
+    _run(capsys, "verify")
+    assert "verified on gm3, g1, gm2sym (" in _run(capsys, "explain", "D4")[1]
+    _run(capsys, "verify", "--quick", "--target", "g1")
+    assert "verified on g1 (" in (explained := _run(capsys, "explain", "D4")[1]) and ", quick)" in explained
+
+
+def test_a_record_that_cannot_be_kept_costs_a_line_and_nothing_else(monkeypatch, capsys, home):
+    _pretend(monkeypatch, "good")
+    home.write_text("a file where the folder should be")
+    status, out, err = _run(capsys, "verify", "--target", "gm3")
+    assert status == 0 and "1 verified" in out and "were not kept" in err
+    assert "No verdicts yet" in _run(capsys, "list")[1]
+
+
+def test_a_spoilt_record_is_no_record(monkeypatch, capsys, home):
+    (home / "scoresde").mkdir(parents=True)
+    (home / "scoresde" / "verdicts.sqlite").write_text("not a database, and longer than the header of one" * 40)
+    _pretend(monkeypatch, "good")
+    assert "No verdicts yet" in _run(capsys, "list")[1]
+    status, _, err = _run(capsys, "verify", "--target", "gm3")
+    assert status == 0 and "were not kept" in err
+
+
+def test_slow_theorems_run_with_all_or_by_name(monkeypatch, capsys, home):
+    _pretend(monkeypatch, "good", "good")
+    slow = theorems.ALL[1]
+    slow.info = replace(slow.info, slow=True)
+    assert "1 verified" in _run(capsys, "verify", "--target", "gm3")[1]
+    assert "2 verified" in _run(capsys, "verify", "--target", "gm3", "--all")[1]
+    assert "1 verified" in _run(capsys, "verify", "--target", "gm3", "--only", slow.info.id)[1]

@@ -4,6 +4,7 @@ import inspect
 import textwrap
 
 from ..theorems import find
+from .record import last
 from .unicode import plain
 
 __all__ = ["explain", "explained"]
@@ -15,7 +16,8 @@ def explain(theorem, *, width=100):
 
 
 def explained(theorems, width):
-    """Lines that say what each theorem states, assumes, where it comes from, how it is checked, and how to run it."""
+    """Lines that say what each theorem states, assumes, where it comes from, how it is checked, what it came to last, and how to run it."""
+    found = last()
     for i, f in enumerate(theorems):
         if i:
             yield ""
@@ -23,6 +25,8 @@ def explained(theorems, width):
         yield from textwrap.wrap(f"{info.id}   {plain(info.title)}", width, subsequent_indent="     ")
         yield from textwrap.wrap(plain(info.statement), width, initial_indent="     ", subsequent_indent="     ", break_long_words=False)
         parts = [("Assumes", "; ".join(map(plain, info.assumptions))), ("Source", info.reference), ("How", _how(f)), ("Caveat", plain(info.caveat))]
+        if f.__name__ in found:
+            parts.append(("Last verdict", found[f.__name__].line))
         for word, text in parts:
             if text:
                 yield from textwrap.wrap(f"{word}: {text}", width, initial_indent="  ", subsequent_indent="    ", break_long_words=False)
