@@ -11,19 +11,12 @@ from .formula import Formula
 from .sums import close, column, equal, less, mean_of
 from .uruguay_002_langevin import separated
 
-__all__ = ["FORMULAS", "annealed", "annealing", "contractions"]
+__all__ = ["FORMULAS", "annealing", "contractions"]
 
 
 def _levels(law, count=10):
     r"""\sigma_1 > ... > \sigma_L, geometric: from three times the size of the law to half its smallest detail."""
     return np.array(grid.geometric(3 * math.sqrt(law.second_moment()), count - 1, stop=0.5 * math.sqrt(law.covs.min())))
-
-
-def annealed(levels, alphas, steps):
-    r"""x + \frac{\alpha_l}2 s(x, \sigma_l) + \sqrt{\alpha_l} z, ``steps`` times at each level; the clock is \sigma."""
-    h = np.repeat(0.5 * np.asarray(alphas), steps)
-    times = np.append(np.repeat(levels, steps), levels[-1])
-    return Table(times, 1.0, h, np.sqrt(2 * h), score_times=times[:-1], name="annealed_langevin")
 
 
 @lru_cache(maxsize=16)
@@ -32,9 +25,11 @@ def annealing(law, epsilon, steps, power=2, start=None):
     from N(0, \sigma_1^2); power None: as many plain steps at \sigma_L."""
     levels = _levels(law)
     start = start or Gaussian([0.0], levels[0] ** 2)
+    step = 0.5 * epsilon * levels[-1] ** 2
     if power is None:
-        levels, power = np.full_like(levels, levels[-1]), 0
-    table = annealed(levels, epsilon * levels[-1] ** 2 * (levels / levels[-1]) ** power, steps)
+        table = scheme.langevin(step=step, steps=steps * len(levels), t=levels[-1])
+    else:
+        table = scheme.annealed_langevin(levels, steps=steps, step=step, power=power)
     end = propagate(table, score.exact(law, forward=variance_exploding), start=start)
     return total_variation(end, law.noised(variance_exploding(levels[-1])))
 
@@ -80,9 +75,8 @@ def contractions(power):
 def _chained(bench):
     """Two levels in one table, and the second started from the law that the first left."""
     levels = _levels(bench.target)[-2:]
-    alphas = 0.2 * levels**2
     s = score.exact(bench.target, forward=variance_exploding)
-    whole = annealed(levels, alphas, 5)
+    whole = scheme.annealed_langevin(levels, steps=5, step=0.1 * levels[-1] ** 2)
     first = Table(whole.times[:6], whole.a[:5], whole.b[:5], whole.c[:5])
     second = Table(whole.times[5:], whole.a[5:], whole.b[5:], whole.c[5:])
     middle = propagate(first, s, start=bench.target)
