@@ -212,6 +212,7 @@ def _summed(target, steps, of_i, of_m, of_d, method):
         return Enclosure(math.inf, math.inf, rest.level, 0.0, math.inf, "KL(p_stop|N(0, I)) is infinite")
     terms = np.concatenate([of_i * values[0], of_m * m2, of_d * d])
     error = float(np.abs(of_i) @ errors[0]) + 8 * EPS * float(np.sum(np.abs(terms)) + np.sum(np.abs(of_i) * (1 + values[0])))
+    error += 8 * EPS * (target.second_moment() + d) * float(np.abs(of_m) @ np.exp(-2 * times))  # the difference of two moments cancels
     return (rest + Enclosure.near(math.fsum(terms), error, method=method)).cut(0.0)
 
 
