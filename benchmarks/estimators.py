@@ -7,15 +7,14 @@ a budget is exceeded. The budgets are those of the design: a prototype's time on
 """
 
 import argparse
-import json
-import platform
 import subprocess
 import sys
-import time
 
 import numpy as np
 
 import scoresde as sd
+
+from .timing import best, processor, write
 
 P3 = sd.GaussianMixture([0.3, 0.45, 0.25], [[-2.0], [0.4], [2.2]], [0.25, 0.16, 0.36])
 Q3 = sd.GaussianMixture([0.25, 0.5, 0.25], [[-1.7], [0.2], [2.4]], [0.36, 0.25, 0.3])
@@ -67,18 +66,6 @@ def available():
     return [*CASES, *([RIGOROUS] if find_spec("flint") else []), *([TRANSPORT] if find_spec("ot") else [])]
 
 
-def timed(call, runs=5):
-    call()
-    times = []
-    for _ in range(runs):
-        began = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - began)
-        if times[-1] > 1.0:
-            break
-    return min(times)
-
-
 def peak():
     """MB that a fresh process needs for the sliced distance of 1e5 points and 500 directions, imports included; None off Linux."""
     code = "from benchmarks.estimators import sliced; sliced(); print(next(x for x in open('/proc/self/status') if x.startswith('VmHWM')).split()[1])"
@@ -86,30 +73,19 @@ def peak():
     return int(done.stdout) / 1024 if done.returncode == 0 else None
 
 
-def processor():
-    """The processor's name."""
-    try:
-        with open("/proc/cpuinfo") as file:
-            return next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
 def main(argv=None):
     parser = argparse.ArgumentParser(prog="python -m benchmarks.estimators", description=__doc__.split("\n")[0])
     parser.add_argument("--json", metavar="FILE", help="write the results there")
     args = parser.parse_args(argv)
-    rows = [(what, timed(call), budget, "s") for what, call, budget in available()]
+    rows = [(what, best(call), budget, "s") for what, call, budget in available()]
     if (memory := peak()) is not None:
         rows.append(("sliced W2: memory of the process", memory, 300.0, "MB"))
     print(processor())
     for what, got, budget, unit in rows:
         print(f"{'ok  ' if got <= budget else 'OVER'}  {what:72s} {got:9.4g} {unit:2s}   allowed {budget:g}")
     if args.json:
-        from scoresde.files import write_whole
-
         keys = ("what", "got", "allowed", "unit")
-        write_whole(args.json, json.dumps({"processor": processor(), "rows": [dict(zip(keys, row, strict=True)) for row in rows]}, indent=1) + "\n")
+        write(args.json, {"processor": processor(), "rows": [dict(zip(keys, row, strict=True)) for row in rows]})
     return int(any(got > budget for _, got, budget, _ in rows))
 
 

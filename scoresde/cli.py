@@ -56,8 +56,8 @@ def _parser():
     verify.add_argument("--target", metavar="NAME|FILE.json", help="a built-in target, or a law in JSON (default: the default targets)")
     verify.add_argument("--data", metavar="FILE", help="a .csv or .npy file of points: its kernel density estimate is the target")
     verify.add_argument("--raw", action="store_true", help="with --data: neither centre nor scale")
-    verify.add_argument("--only", metavar="ID[,ID]", help="these theorems only (scoresde list shows the ids)")
-    verify.add_argument("--all", action="store_true", help="the slow theorems too")
+    verify.add_argument("--only", metavar="ID[,ID]", help="these theorems only (scoresde list shows the ids), or a chapter such as A")
+    verify.add_argument("--all", action="store_true", help="all theorems in full on the default targets, as without options; refuses what narrows")
     verify.add_argument("--quick", action="store_true", help="smaller sweeps, and of the default targets the first only")
     verify.add_argument("--rigorous", action="store_true", help="prove those that can be: Gaussian mixtures on the line, in ball arithmetic")
     verify.add_argument("--seed", type=_seed, default=0, metavar="N", help="seed of everything random (default 0)")
@@ -178,20 +178,20 @@ def _write_json(args, report):
 
 
 def _theorems(ids=None, what="--only"):
-    """The theorems with these ids (comma-separated, any case), in the catalogue's order; all of them for None."""
-    from .theorems import ALL
+    """The theorems with these ids or beginnings of ids (comma-separated, any case), in the catalogue's order; all of them for None."""
+    from .theorems import ALL, family
 
     if ids is None:
         return list(ALL)
-    known = {f.info.id.lower(): f.info.id for f in ALL}
-    wanted = [i.strip() for i in ids.split(",") if i.strip()]
-    if not wanted:
-        raise ValueError(f"{what}: got {ids!r}, allowed are ids such as {', '.join([*known.values()][:3])}, separated by commas")
-    for i in wanted:
-        if i.lower() not in known:
-            raise ValueError(_unknown(what, i, dict.fromkeys(known.values())))
-    wanted = {i.lower() for i in wanted}
-    return [f for f in ALL if f.info.id.lower() in wanted]
+    words, wanted = [i.strip() for i in ids.split(",") if i.strip()], []
+    if not words:
+        raise ValueError(f"{what}: got {ids!r}, allowed are ids such as {', '.join(f.info.id for f in ALL[:3])}, separated by commas")
+    for word in words:
+        try:
+            wanted += family(word)
+        except ValueError:
+            raise ValueError(_unknown(what, word, dict.fromkeys(f.info.id for f in ALL))) from None
+    return [f for f in ALL if f in wanted]
 
 
 def _targets(args):
@@ -224,13 +224,12 @@ def _targets(args):
 
 
 def _verify(args):
-    if args.all and (args.quick or args.only is not None):
-        raise ValueError(f"--all: got it with {'--quick' if args.quick else '--only'}; give one of them")
+    narrows = [f"--{name}" for name in ("target", "data", "only", "quick", "rigorous") if getattr(args, name)]
+    if args.all and narrows:
+        raise ValueError(f"--all: got it with {narrows[0]}, which asks for less; give one of them")
     theorems, targets = _theorems(args.only), _targets(args)
     if args.rigorous:
         theorems = _proofs(theorems, args.only is not None)
-    elif not args.all and args.only is None:
-        theorems = [f for f in theorems if not f.info.slow]
 
     def work():
         from .report.verify import run

@@ -2,7 +2,8 @@ r"""The exact scalars of a law along the forward flow p_t = law(e^{-t} X_0 + \sq
 
 de Bruijn: d/dt KL(p_t|\gamma) = -I_t with I_t = E|\nabla\log p_t + x|^2. It turns the Girsanov and the skeleton KL of a one-evaluation
 chain with the exact score into finite sums of I at the grid's times: no Monte Carlo, no integral over time.
-Everything is exact for Gaussians in any dimension, for laws on the line, and for products of such laws.
+Everything is exact for Gaussians in any dimension, for laws on the line, for products of such laws, and for mixtures that are one after a turn
+(``laws.rotated``).
 """
 
 import math
@@ -16,6 +17,7 @@ from .enclosure import Enclosure
 from .errors import NoMethod
 from .kernel import ornstein_uhlenbeck
 from .laws import Empirical, Gaussian, Product, standard_normal
+from .laws.rotated import factorised
 
 __all__ = [
     "Ledger", "entropy", "fisher", "joint_kullback_leibler", "ledger", "mmse", "mutual_information", "path_kullback_leibler", "relative_fisher",
@@ -119,11 +121,17 @@ def _scalars(law, times):
         return flow.gaussian(law, times)
     if law.dim == 1:
         return flow.on_the_line(law, times)
+    turned = factorised(law)
+    if turned is not None:  # the relative Fisher information and its kin do not see a turn
+        return _scalars(turned.law, times)
+    if isinstance(law, Product):
+        parts = [(n, _scalars(f, times)) for f, n in zip(law.factors, law.repeat, strict=True)]
+        return tuple(sum(n * part[k] for n, part in parts) for k in (0, 1))
     factors = product.factors(law)
     if factors is None:
         raise NoMethod(
             f"information: no exact method for {type(law).__name__} in dimension {law.dim}; there is one for Gaussians in any dimension, for laws on "
-            "the line, and for Product of laws on the line"
+            "the line, for Product of such laws, and for mixtures whose means span a line beside a common Gaussian"
         )
     distinct = {id(f): f for f in factors}
     parts = [(sum(f is g for f in factors), _scalars(g, times)) for g in distinct.values()]

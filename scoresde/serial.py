@@ -184,9 +184,11 @@ TYPES = {
     "uniform": (".laws", "Uniform", {"low": ARRAY, "high": ARRAY}),
     "smoothed_box": (".laws", "SmoothedBox", {"low": ARRAY, "high": ARRAY, "var": ARRAY}),
     "product": (".laws", "Product", {"factors": VALUES, "repeat": _or_null(COUNTS)}),
+    "circle": (".laws", "Circle", {"radius": NUMBER, "var": NUMBER}),
+    "rotated": (".laws", "Rotated", {"law": VALUE, "basis": ARRAY}),
     "kernel": (".kernel", "Kernel", {"m": ARRAY, "v": ARRAY, "log_m": _or_null(ARRAY)}),
     "table": (".scheme", "Table", {
-        "times": ARRAY, "a": ARRAY, "b": ARRAY, "c": ARRAY, "state": _or_null(FLAGS), "score_times": _or_null(ARRAY),
+        "times": ARRAY, "a": ARRAY, "b": ARRAY, "c": ARRAY, "state": _or_null(FLAGS), "score_times": _or_null(ARRAY), "target": _or_null(VALUE),
         "name": TEXT, "order": _or_null(NUMBER), "reference": TEXT,
     }),
     "path": (".engine.simulate", "Path", {"times": ARRAY, "states": ARRAY}),
@@ -202,6 +204,7 @@ TYPES = {
         "slack": NUMBER, "terms": MAPPING, "parameters": MAPPING, "cells": VALUES, "assumptions": _sequence_of(ASSUMPTION),
         "statement": TEXT, "reference": TEXT, "caveat": TEXT, "vacuous": FLAG, "reason": TEXT, "control": _or_null(VALUE), "seconds": NUMBER,
     }),
+    "sweep": (".sweeps", "Sweep", {"parameters": _sequence_of(MAPPING), "values": _sequence_of(ANY), "computed": _plain(int, "a count")}),
 }  # fmt: skip
 
 

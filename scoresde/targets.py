@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from .errors import NoMethod
-from .laws import Density, Empirical, Gaussian, GaussianMixture, Product, SmoothedBox, Uniform
+from .laws import Density, Empirical, Gaussian, GaussianMixture, Product, Rotated, SmoothedBox, Uniform
 
 __all__ = ["ALL", "DEFAULTS", "aniso16", "diracs", "first_axis", "g1", "gm2sym", "gm3", "ring8", "student5", "uni"]
 
@@ -70,6 +70,8 @@ def first_axis(law):
         j = int(np.argmax(law.high - law.low))
         ends = law.low[j : j + 1], law.high[j : j + 1]
         return Uniform(*ends) if isinstance(law, Uniform) else SmoothedBox(*ends, law.var)
+    if isinstance(law, Rotated):
+        return first_axis(law.law)
     if isinstance(law, Product):
         axes = [first_axis(factor) for factor in law.factors]
         return max(axes, key=lambda axis: float(axis.cov()[0, 0]))
@@ -81,8 +83,7 @@ def first_axis(law):
         raise NoMethod(
             f"first_axis: no projection for a {type(law).__name__} in dimension {law.dim}; pass a Gaussian, a mixture, or a law on the line"
         )
-    _, vectors = np.linalg.eigh(law.cov())
-    u = vectors[:, -1]
+    u = _principal(law)
     u = u * np.sign(u[np.argmax(np.abs(u))])
     if isinstance(law, Gaussian):
         return Gaussian([law.mean() @ u], u @ law.covariance @ u)
@@ -91,3 +92,12 @@ def first_axis(law):
     covs = law.covs
     along = covs if covs.ndim == 1 else covs @ (u * u) if covs.ndim == 2 else np.einsum("kij,i,j->k", covs, u, u)
     return GaussianMixture(law.weights, (law.means @ u)[:, None], along)
+
+
+def _principal(law):
+    """The unit vector of largest variance; isotropic mixtures and points in high dimension have it without their (d, d) covariance."""
+    points = law.points if isinstance(law, Empirical) else law.means if isinstance(law, GaussianMixture) and law.covs.ndim == 1 else None
+    if points is None or len(points) >= law.dim:
+        return np.linalg.eigh(law.cov())[1][:, -1]
+    moves = np.sqrt(law.weights)[:, None] * (points - law.weights @ points)
+    return np.linalg.svd(moves, full_matrices=False)[2][0] if moves.any() else np.eye(1, law.dim)[0]

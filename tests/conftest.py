@@ -1,4 +1,4 @@
-"""Hypothesis settings for the whole suite: no deadlines (speed is measured elsewhere), modest example counts, reproducible; no test writes at home."""
+"""Hypothesis settings for the whole suite: no deadlines (speed is measured elsewhere), modest example counts, reproducible."""
 
 import os
 import tempfile

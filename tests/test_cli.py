@@ -67,8 +67,8 @@ BAD = [
     (["verify", "--data", "nothing.csv"], "no such file"),
     (["verify", "--data", "x.csv", "--target", "gm3"], "give --data or --target, not both"),
     (["verify", "--raw"], "--raw: only with --data"),
-    (["verify", "--all", "--quick"], "--all: got it with --quick; give one of them"),
-    (["verify", "--all", "--only", "D4"], "--all: got it with --only; give one of them"),
+    (["verify", "--all", "--quick"], "--all: got it with --quick, which asks for less; give one of them"),
+    (["verify", "--all", "--only", "D4"], "--all: got it with --only, which asks for less; give one of them"),
     (["verify", "--only", "D44"], "did you mean D4?"),
     (["verify", "--only", ","], "--only: got ','"),
     (["verify", "--seed", "-1"], "allowed is a whole number >= 0"),
@@ -439,10 +439,18 @@ def test_a_spoilt_record_is_no_record(monkeypatch, capsys, home):
     assert status == 0 and "were not kept" in err
 
 
-def test_slow_theorems_run_with_all_or_by_name(monkeypatch, capsys, home):
+def test_all_is_what_no_option_means(monkeypatch, capsys, home):
     _pretend(monkeypatch, "good", "good")
-    slow = theorems.ALL[1]
-    slow.info = replace(slow.info, slow=True)
-    assert "1 verified" in _run(capsys, "verify", "--target", "gm3")[1]
-    assert "2 verified" in _run(capsys, "verify", "--target", "gm3", "--all")[1]
-    assert "1 verified" in _run(capsys, "verify", "--target", "gm3", "--only", slow.info.id)[1]
+    texts = [re.sub(r"[\d.]+ s", "", _run(capsys, "verify", *options)[1]) for options in ([], ["--all"])]
+    assert texts[0] == texts[1] and "6 verified" in texts[0]
+
+
+@pytest.mark.parametrize("word, ids", [("d4", ["D4"]), ("D6", ["D6a", "D6b", "D6c", "D6d", "D6e"]), ("G", ["G1", "G2", "G3", "G4"])])
+def test_a_beginning_stands_for_all_ids_that_begin_so(word, ids):
+    assert [f.info.id for f in theorems.family(word)] == ids
+
+
+@pytest.mark.parametrize("word", ["", "D44", "H", "D1 "])
+def test_no_beginning_of_an_id_is_refused(word):
+    with pytest.raises(ValueError, match="scoresde list shows them all"):
+        theorems.family(word)

@@ -39,15 +39,17 @@ def test_in_the_plane_draws_agree_with_cubature(f):
 
 def test_in_many_dimensions_draws_and_bounds_meet():
     d = 16
-    p = sd.GaussianMixture([0.5, 0.5], np.stack([np.full(d, -0.3), np.full(d, 0.3)]), 1.0)
+    signs = np.array([[a, b, c] for a in (-1, 1) for b in (-1, 1) for c in (-1, 1)])  # the means span three dimensions: not a line, not a plane
+    p = sd.GaussianMixture(np.full(8, 0.125), np.pad(0.7 * signs, ((0, 0), (0, d - 3))), 1.0)
     q = sd.standard_normal(d)
     tv = sd.total_variation(p, q, n=5000, seed=0)
     assert tv.level == "finite-sample" and 0.05 < tv.lo < tv.hi < 0.7
     bounds, both = sd.kullback_leibler(p, q), sd.kullback_leibler(p, q, n=5000, seed=0)
     assert bounds.lo <= both.lo < both.hi <= bounds.hi
-    line = sd.GaussianMixture([0.5, 0.5], [[-0.3 * math.sqrt(d)], [0.3 * math.sqrt(d)]], 1.0)  # the means span a line: exact by rotation
-    assert tv.lo <= sd.total_variation(line, sd.standard_normal(1)).value <= tv.hi
-    assert both.lo <= sd.kullback_leibler(line, sd.standard_normal(1)).value <= both.hi
+    axis = sd.GaussianMixture([0.5, 0.5], [[-0.7], [0.7]], 1.0)  # in three coordinates: as a product it is exact
+    product = sd.Product((axis, axis, axis, sd.standard_normal(d - 3)))
+    assert tv.lo <= sd.total_variation(product, q).value <= tv.hi
+    assert both.lo <= sd.kullback_leibler(product, q).value <= both.hi
 
 
 def test_a_computed_law_beside_a_sample_counts_with_its_error():
@@ -62,7 +64,7 @@ def test_no_seed_no_draws():
     with pytest.raises(ValueError, match="seed"):
         sd.total_variation(sd.targets.ring8.noised(sd.ornstein_uhlenbeck(0.1)).sample(100, seed=0), sd.targets.ring8)
     with pytest.raises(ValueError, match="seed"):
-        sd.total_variation(sd.GaussianMixture([0.5, 0.5], np.eye(2, 3), 1.0), sd.standard_normal(3), n=100)
+        sd.total_variation(sd.GaussianMixture([0.5, 0.5], np.eye(2, 3), [1.0, 1.1]), sd.standard_normal(3), n=100)
 
 
 def test_dependent_samples_are_refused():

@@ -12,7 +12,7 @@ import scoresde as sd
 ROOT = Path(sd.__file__).parent
 ORDER = [
     "errors", "_arrays", "files", "enclosure", "kernel", "laws", "targets", "divergence", "information", "schedule", "grid", "score", "scheme",
-    "engine", "theorems", "learn", "serial", "data", "report", "doctor", "testing", "cli",
+    "engine", "theorems", "learn", "serial", "sweeps", "data", "report", "doctor", "testing", "cli",
 ]  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scoresde import targets
 from scoresde.errors import NoMethod
 from scoresde.kernel import Kernel, ornstein_uhlenbeck
-from scoresde.laws import Density, Empirical, Gaussian, GaussianMixture, Law, Product, SmoothedBox, Uniform, kernel_density
+from scoresde.laws import Circle, Density, Empirical, Gaussian, GaussianMixture, Law, Product, SmoothedBox, Uniform, kernel_density
 from scoresde.testing import kernels, laws, mixtures, points
 
 EPS = 2.0**-52
@@ -35,7 +35,7 @@ SPACE = [
     GaussianMixture([0.4, 0.6], RNG.standard_normal((2, 3)), np.stack([spd(3), spd(3)])),
     GaussianMixture([0.3, 0.7], RNG.standard_normal((2, 16)), [0.7, 1.3]),
     GaussianMixture([0.3, 0.7], RNG.standard_normal((2, 16)), np.stack([spd(16), spd(16)])),
-    SmoothedBox([-1.0, 0.0, 2.0], [1.0, 3.0, 2.5], 0.3), Product([targets.gm3, targets.g1, targets.gm3]),
+    Circle(2.0, 0.3), SmoothedBox([-1.0, 0.0, 2.0], [1.0, 3.0, 2.5], 0.3), Product([targets.gm3, targets.g1, targets.gm3]),
     Product([targets.ring8, targets.gm3, targets.gm3]),
 ]  # fmt: skip
 ROUGH = [targets.uni, targets.diracs, Uniform([0.0, 1.0], [2.0, 5.0]), Empirical(RNG.standard_normal((5, 3)), [0.1, 0.2, 0.3, 0.2, 0.2])]

@@ -136,7 +136,7 @@ HARD = {
 def test_hard_chains_reach_twelve_digits_and_a_finer_run_agrees(name):
     target, table = HARD[name]
     law = run(table, sd.score.exact(target))
-    finer = engine._run(table, sd.score.exact(target), NORMAL, engine._blocks(table), 1e-8, 0.6, "last")[-1]
+    finer = engine._run(table, sd.score.exact(target), NORMAL, engine.blocks_of(table), 1e-8, 0.6, "last")[-1]
     assert law.error <= 1e-12
     tv, again = (sd.total_variation(x, target).value for x in (law, finer))
     assert abs(tv - again) <= law.error + finer.error

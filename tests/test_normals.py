@@ -9,7 +9,8 @@ from numba import njit
 from scipy.special import chdtrc, ndtr
 
 from scoresde.engine import elementary
-from scoresde.engine.normals import key, normals, philox, table, table_py
+from scoresde.engine.normals import key, normals, philox, raw, scratch, table, table_py, uniforms
+from validation import randomness
 
 KEY = key(0, "test normals")
 
@@ -56,6 +57,23 @@ def test_philox_is_the_algorithm_that_numpy_has_at_64_bits():
         assert wide == [int(w) for w in np.random.Philox(counter=counter, key=keys).random_raw(4)]
         narrow, pair = [int(c) & 0xFFFFFFFF for c in counter], [int(k) & 0xFFFFFFFF for k in keys]
         assert four_words(narrow, pair) == reference_philox(narrow, pair, 32, (0xD2511F53, 0xCD9E8D57), (0x9E3779B9, 0xBB67AE85))
+
+
+@pytest.mark.parametrize(("row", "coordinate", "first"), [(0, 0, 0), (7, 3, 5), (2**32 - 1, 9, 2**32 - 4), (1, 2, 2**33)])
+def test_the_compiled_words_are_philox_at_the_documented_counters(row, coordinate, first):
+    got = raw(KEY, 30, row=row, coordinate=coordinate, first=first)
+    with np.errstate(over="ignore"):  # unsigned arithmetic wraps on purpose
+        for i, p in enumerate(range(first, first + 15)):
+            assert tuple(got[2 * i : 2 * i + 2]) == philox(*map(np.uint64, (p & 0xFFFFFFFF, row, coordinate, p >> 32)), *KEY)
+
+
+def test_uniforms_are_the_words_of_a_coordinate_that_no_normal_has():
+    whole = uniforms(KEY, 1000, row=5)
+    words = raw(KEY, 1000, row=5, coordinate=2**32 - 1)
+    assert np.array_equal(whole, [(int(w >> np.uint64(12)) + 0.5) / 2**52 for w in words])
+    for first in (0, 1, 2, 17):
+        assert np.array_equal(whole[first : first + 10], uniforms(KEY, 10, row=5, first=first))
+    assert 0 < whole.min() < whole.max() < 1
 
 
 # ---- elementary functions ------------------------------------------------------------------------------------------------------------
@@ -121,9 +139,16 @@ def test_the_circle_is_within_two_ulp(dtype):
         for i in range(len(words)):
             c[i], s[i] = f(words[i])
 
+    def over32(c, s, place, quarter):
+        for i in range(len(place)):
+            c[i], s[i] = f(place[i], quarter[i])
+
     words = np.random.default_rng(3).integers(0, 2**64, 3000, dtype=np.uint64)
     c, s = np.empty(len(words), dtype), np.empty(len(words), dtype)
-    njit(over, error_model="numpy")(c, s, words)
+    if dtype == np.float64:
+        njit(over, error_model="numpy")(c, s, words)
+    else:
+        njit(over32, error_model="numpy")(c, s, *((words << shift >> np.uint64(32)).astype(np.uint32) for shift in (np.uint64(2), np.uint64(0))))
     with mpmath.workprec(120):
         angles = []
         for w in map(int, words):
@@ -178,8 +203,8 @@ def test_particles_beyond_2_to_33_and_rows_beyond_2_to_31_are_new():
 def test_the_compiled_table_is_its_python_text_bit_for_bit(dtype):
     slow, fast = np.empty((5, 2), dtype), np.empty((5, 2), dtype)
     with np.errstate(over="ignore"):
-        table_py(slow, *KEY, 3, 7)
-    table(fast, *KEY, 3, 7)
+        table_py(slow, scratch(dtype, 16), *KEY, 3, 7)
+    table(fast, scratch(dtype, 16), *KEY, 3, 7)
     assert np.array_equal(slow, fast)
 
 
@@ -265,3 +290,14 @@ def test_draws_are_uncorrelated_across_particles_rows_coordinates_and_keys():
     x = z[::2, 0]
     radius = np.sqrt(x**2 + z[1::2, 0] ** 2)
     assert abs(((x**2 - 1) * (radius**2 - 2)).sum()) / math.sqrt(4 * len(x)) > SIGMAS  # control: x and the radius are dependent
+
+
+def test_the_streams_that_dieharder_is_given_are_the_generator(monkeypatch, capsys):
+    assert np.array_equal(next(randomness.particles(KEY))[:6], raw(KEY, 6))
+    chain = next(randomness.chains(KEY))
+    assert np.array_equal(chain[256 * 17 : 256 * 17 + 9], raw(KEY, 9, row=1, coordinate=1))
+    u = next(randomness.uniforms(KEY))[:50, 0] / 2.0**32
+    assert np.abs(u - ndtr(normals(KEY, 50, 1)[:, 0])).max() <= 2.0**-32
+    monkeypatch.setattr(randomness.shutil, "which", lambda name: None)
+    assert randomness.main([]) == 0
+    assert "nothing was tested" in capsys.readouterr().out

@@ -141,6 +141,6 @@ def test_errors(call, kind, message):
 
 
 def test_no_engine_names_the_one_to_use():
-    mixture = sd.GaussianMixture([0.5, 0.5], [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]], 0.2)
+    mixture = sd.GaussianMixture([0.5, 0.5], [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]], [0.2, 0.3])
     with pytest.raises(sd.NoMethod, match="simulate"):
         sd.propagate(TABLES["euler_maruyama"], sd.score.exact(mixture))

@@ -245,7 +245,6 @@ def too_short(t, x):
 
 REFUSALS = [
     ({"engine": "numba"}, ValueError, "engine: got 'numba', allowed are 'auto', 'loop', 'fused'"),
-    ({"engine": "fused", "device": "cpu"}, ValueError, "device: got 'cpu' with engine='fused'"),
     ({"n": 0}, ValueError, "n: got 0"),
     ({"n": 2.0}, TypeError, "n: got float"),
     ({"batch": 0}, ValueError, "batch: got 0"),
@@ -279,6 +278,8 @@ def test_wrong_arguments_are_refused(run, change, error, message):
 
 def test_torch_refusals():
     torch = pytest.importorskip("torch")
+    with pytest.raises(ValueError, match="device: got 'meta' with engine='fused', which runs on 'cuda' and 'cpu'"):
+        simulate(EM, EXACT, 4, seed=0, device="meta", engine="fused")
     with pytest.raises(ValueError, match="device: got 'toaster'"):
         simulate(EM, EXACT, 4, seed=0, device="toaster")
     with pytest.raises(TypeError, match=r"pass device=start\.device"):

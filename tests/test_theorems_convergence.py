@@ -99,7 +99,7 @@ def test_infinite_information_is_not_applicable(theorem, name):
 
 
 @pytest.mark.parametrize("theorem", CHAPTER, ids=lambda f: f.info.id)
-def test_off_the_line_only_gaussians(theorem):
+def test_off_the_line_gaussians_and_what_splits(theorem):
     with pytest.raises(sd.NoMethod, match="first_axis"):
         theorem(targets.ring8)
     (claim,) = theorems.verify(targets.ring8, theorem, quick=True)

@@ -13,9 +13,9 @@ from scoresde import targets, theorems
 from scoresde.information import path_kullback_leibler
 from scoresde.schedule import optimal
 from scoresde.theorems.contraction import _curvature, bruno_2023_wasserstein2
-from scoresde.theorems.response import _response, components, respond
+from scoresde.theorems.response import _response, components, respond, respond_along_flow
 from scoresde.theorems.schedules import benton_2024_early_stopping, watson_2021_optimal_schedule
-from scoresde.theorems.sharp import SOURCES, de_bortoli_2021_exponent, score_error_response, talay_tubaro_1990_weak_error
+from scoresde.theorems.sharp import SOURCES, _flow_euler, de_bortoli_2021_exponent, score_error_response, talay_tubaro_1990_weak_error
 
 TRUE = (talay_tubaro_1990_weak_error, score_error_response, benton_2024_early_stopping, watson_2021_optimal_schedule)
 
@@ -206,3 +206,26 @@ def test_printed_exponent_is_refuted():
     assert [float(f"{v:.3g}") for v in found] == [0.403, 1.29, 13.2, 1380.0]
     corrected = [v * math.exp((0.2 - math.sqrt(0.1)) * T) for v, T in zip(found, (10, 20, 40, 80), strict=True)]
     assert max(corrected) < 1.1 * min(corrected)
+
+
+def test_flow_euler_on_a_gaussian():
+    r"""N(\mu, c) under the flow: e_1 from the chain's mean and variance, as for the noisy schemes."""
+    target, T = sd.Gaussian([0.7], 0.5), 1.5
+    response = respond_along_flow(target, T, _flow_euler)
+    shifts = []
+    for n in (200, 400, 800):
+        law = sd.propagate(sd.scheme.flow_euler(sd.grid.uniform(T, n)), sd.score.exact(target), start=target.noised(sd.ornstein_uhlenbeck(T)))
+        shifts.append(np.array([law.mean()[0] - 0.7, law.cov()[0, 0] - 0.5]) * n / T)
+    first = shifts[1:] + np.diff(shifts, axis=0)
+    mean, variance = (4 * first[1] - first[0]) / 3
+    z = (response.x - 0.7) / 0.5
+    expected = response.density * (mean * z + 0.5 * variance * (z * z - 2))
+    assert np.allclose(response.e, expected, rtol=0, atol=1e-5)
+    assert abs(response.E[-1]) < 1e-7
+
+
+def test_all_distances_are_judged_for_every_scheme():
+    claim = talay_tubaro_1990_weak_error(targets.g1)
+    judged = {(c.parameters["scheme"], c.parameters["of"]) for c in claim.cells}
+    assert all((name, of) in judged for name, _, _ in SOURCES for of in ("density", "TV", "W1", "KL"))
+    assert {("flow_euler", "density"), ("flow_euler", "TV")} <= judged and "lim TV/h, T = 6, flow_euler" in claim.terms

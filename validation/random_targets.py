@@ -17,7 +17,7 @@ from multiprocessing import get_context
 import numpy as np
 
 from scoresde import GaussianMixture, to_json, verify
-from scoresde.theorems import ALL, find
+from scoresde.theorems import ALL, family, find
 from scoresde.theorems.claim import VERDICTS
 
 from . import findings, table
@@ -46,7 +46,7 @@ def main(argv=None):
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", metavar="ID[,ID]")
     args = parser.parse_args(argv)
-    names = [f.__name__ for f in ALL] if args.only is None else [find(i).__name__ for i in args.only.split(",")]
+    names = [f.__name__ for f in ALL] if args.only is None else [f.__name__ for i in args.only.split(",") for f in family(i)]
     ids = {f.__name__: f.info.id for f in ALL}
     began, counts, controls, problems, slowest = time.monotonic(), Counter(), Counter(), [], Counter()
     work = partial(verdicts, seed=args.seed, quick=args.quick, alpha=TOTAL / args.draws, only=names)
@@ -59,7 +59,7 @@ def main(argv=None):
                 if not as_expected:
                     problems.append((f"{ids[name]} {verdict}, its control {control}, on {to_json(target(args.seed, i))}: {reason}", False))
                 elif verdict == "inconclusive":
-                    print(f"  {ids[name]} inconclusive on target {i}: {reason}", flush=True)
+                    print(f"{ids[name]} inconclusive on target {i}: {reason}", flush=True)
     rows = [[ids[name], *(str(counts[name, v]) for v in VERDICTS), str(controls[name, "refuted"]), f"{slowest[name]:.1f} s"] for name in names]
     table(("theorem", *VERDICTS, "controls refuted", "slowest"), rows)
     total = Counter()

@@ -21,8 +21,8 @@ __all__ = ["along", "directions", "projected"]
 def along(law, u):
     r"""The law of u \cdot X on the line; u (d,), not zero.
 
-    Gaussians, mixtures and discrete laws have one for every u; laws of independent coordinates for u along one of them (or within one
-    factor). Raises NoMethod otherwise.
+    Gaussians, mixtures, discrete laws and those that an engine has computed in the plane have one for every u; laws of independent coordinates
+    for u along one of them (or within one factor). Raises NoMethod otherwise.
     """
     law = plain(law)
     if isinstance(law, Gaussian):
@@ -31,6 +31,8 @@ def along(law, u):
         return GaussianMixture(law.weights, (law.means @ u)[:, None], _variances(law.covs, u))
     if isinstance(law, Empirical):
         return Empirical((law.points @ u)[:, None], law.weights)
+    if hasattr(law, "projected"):
+        return law.projected(u)
     if isinstance(law, Product):
         start = 0
         for factor, count in zip(law.factors, law.repeat, strict=True):

@@ -151,7 +151,7 @@ def mixture(law):
             return mixture(parts[0])
         (w, m, v), (w2, m2, v2) = ((f.weights, f.means[:, 0], f.covs.reshape(-1)) for f in parts)
         i, j = (x.ravel() for x in np.indices((len(w), len(w2))))
-        return mixture(GaussianMixture(w[i] * w2[j], np.stack([m[i], m2[j]], axis=1), np.stack([v[i], v2[j]], axis=1)))
+        return mixture(GaussianMixture(w[i] * w2[j], np.stack([m[i], m2[j]], axis=1), np.stack([v[i], v2[j]], axis=1)[:, :, None] * np.eye(2)))
     return None
 
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from ..enclosure import LEVELS, Enclosure
 from ..errors import NoMethod, NotTrusted
-from ..laws import Empirical, Gaussian
+from ..laws import Empirical, Gaussian, Rotated
+from ..laws.rotated import factorised_together
 from . import plane, product
 from .rows import is_sample
 from .view import Pair, view
@@ -23,6 +24,7 @@ class Ways:
 
     Exact: ``line`` takes a Pair; ``atoms`` two laws of which one is discrete; ``gaussians`` two Gaussians; ``plane`` two mixtures in d = 2;
     ``factors`` the divergences of the factors of two products with their counts, or ``pairs`` those factors themselves.
+    ``gridded`` : two laws in the plane, one of them computed by an engine.
     ``proof`` : two mixtures on the line, in ball arithmetic. ``otherwise`` : bounds for any two laws in d > 1.
     ``drawn`` : (p, q, n=, seed=, alpha=), densities known. ``samples`` : (p, q, alpha=, n=, seed=), at least one of them an array.
 
@@ -37,6 +39,7 @@ class Ways:
     factors: Callable | None = None
     pairs: Callable | None = None
     plane: Callable | None = None
+    gridded: Callable | None = None
     proof: Callable | None = None
     otherwise: Callable | None = None
     drawn: Callable | None = None
@@ -100,6 +103,10 @@ def _travelled(ways, p, q, draw):
     if not any(errors) and not others:
         return base
     values = [base.value, *(e.value for e in others)]
+    if others and None in values and all(math.isfinite(e.hi) for e in (base, *others)):  # bounds: each end moves by what the twins say
+        lo, hi = (max((abs(getattr(base, end) - getattr(e, end)) for e in others), default=0.0) for end in ("lo", "hi"))
+        loss = ways.continuity(sum(errors)) if ways.continuity is not None else 0.0
+        return Enclosure(base.lo - lo - loss, base.hi + hi + loss, base.level, base.alpha, None, base.method).cut(0.0, ways.high)
     if any(v is None or math.isinf(v) for v in values):
         agree = all((e.lo, e.hi) == (base.lo, base.hi) for e in others)
         return base if agree else Enclosure(min(e.lo for e in (base, *others)), math.inf, base.level, base.alpha)
@@ -130,11 +137,22 @@ def direct(ways, p, q, draw=None):
         return ways.line(Pair(view(p), view(q)))
     if ways.pairs is not None and p.dim == 2 and plane.suits(p, q):  # two factors are few for a Fourier integral
         return ways.plane(p, q)
+    if (p.dim > 2 or ways.plane is None or isinstance(p, Rotated) or isinstance(q, Rotated)) and (ways.factors or ways.pairs):
+        together = factorised_together(p, q)
+        if together is not None:
+            return direct(ways, *together, draw)
     pairs = product.paired(p, q) if ways.factors or ways.pairs else None
     if pairs is not None:
+        pairs = [pair for pair in pairs if not _same(*pair[:2])]
+        if not pairs:
+            return Enclosure.exact(0.0, "equal factors")
+        if len(pairs) == 1 and pairs[0][2] == 1:
+            return direct(ways, *pairs[0][:2], draw)
         return ways.pairs(pairs) if ways.pairs else ways.factors([(direct(ways, a, b), count) for a, b, count in pairs])
     if ways.plane is not None and p.dim == 2 and plane.suits(p, q):
         return ways.plane(p, q)
+    if ways.gridded is not None and p.dim == 2 and (hasattr(p, "window") or hasattr(q, "window")):
+        return ways.gridded(p, q)
     if draw is None:
         return _bounded(ways, p, q)
     e = draw(p, q)

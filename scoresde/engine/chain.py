@@ -1,12 +1,15 @@
-"""One block of a chain on the line, evaluated at points: the deterministic part of the recurrence that a Table is."""
+"""One block of a chain, evaluated at points: the deterministic part of the recurrence that a Table is."""
 
 import numpy as np
 
 __all__ = ["evolve"]
 
 
-def evolve(table, score, r0, r1, x):
-    """[y_{r0+1}, ..., y_{r1}] without noise, from y_{r0} = x (n,) float64; the score sees (n, 1)."""
+def evolve(table, score, r0, r1, x, noises=None):
+    """[y_{r0+1}, ..., y_{r1}] from y_{r0} = x float64: (n, d), or (n,) on the line, where the score sees (n, 1).
+
+    noises : {row: z, as x}; the noises of all other rows are 0.
+    """
     a, b, used, times = table.a, table.b, table.used, table.score_times
     ys, ss = [x], []
     for r in range(r0, r1):
@@ -19,12 +22,16 @@ def evolve(table, score, r0, r1, x):
                 y += a[r, j] * ys[-1 - j]
             if b[r, j]:
                 y += b[r, j] * ss[-1 - j]
+        for row, z in (noises or {}).items():
+            if 0 <= r - row < table.c.shape[1] and table.c[r, r - row]:
+                y += table.c[r, r - row] * z
         ys.append(y)
     return ys[1:]
 
 
 def _score(score, t, x):
-    s = np.asarray(score(t, x[:, None]), dtype=np.float64)
-    if s.shape != (len(x), 1):
-        raise ValueError(f"score: got shape {s.shape} for x of shape {(len(x), 1)}, allowed is the shape of x")
-    return s[:, 0]
+    points = x.reshape(len(x), -1)
+    s = np.asarray(score(t, points), dtype=np.float64)
+    if s.shape != points.shape:
+        raise ValueError(f"score: got shape {s.shape} for x of shape {points.shape}, allowed is the shape of x")
+    return s.reshape(x.shape)

@@ -1,8 +1,9 @@
 r"""exp, log and a point of the unit circle as polynomials that a compiler can vectorise, in float64 and float32, within 2 ulp.
 
 NumPy's and libm's functions are calls, and a call keeps a loop scalar. These texts use only + - * /, fused multiply-add and bit patterns,
-in a fixed order and without fast-math, so that they give the same bits in every loop, on every machine. Polynomial coefficients: near-minimax
-fits (Chebyshev interpolation at 60 digits), written out; the tests hold them against mpmath.
+in a fixed order and without fast-math, so that they give the same bits in every loop, on every machine. Polynomials are summed as a tree
+(Estrin), a shorter chain of dependent operations than Horner's; their coefficients: near-minimax fits (Chebyshev interpolation at 60 digits),
+written out; the tests hold them against mpmath.
 
 Every function here is plain Python on NumPy scalars and is compiled by Numba wherever a compiled function calls it.
 """
@@ -57,17 +58,17 @@ def _reinterpret(_context, x):
     return result(x), lambda context, builder, _s, args: builder.bitcast(args[0], context.get_value_type(result))
 
 
-@overload(fma, inline="always")
+@overload(fma, jit_options={"forceinline": True})
 def _overload_fma(x, y, z):
     return lambda x, y, z: _fma(x, y, z)
 
 
-@overload(bits, inline="always")
+@overload(bits, jit_options={"forceinline": True})
 def _overload_bits(x):
     return lambda x: _reinterpret(x)
 
 
-@overload(value, inline="always")
+@overload(value, jit_options={"forceinline": True})
 def _overload_value(i):
     return lambda i: _reinterpret(i)
 
@@ -92,16 +93,12 @@ def exp(x):
     shifted = fma(x, _LOG2E, _ROUND)
     n = shifted - _ROUND
     r = fma(n, -_LN2_LOW, fma(n, -_LN2, x))
-    p = fma(r, 2.510038549551032e-08, 2.7620088445409746e-07)
-    p = fma(p, r, 2.7557268459997064e-06)
-    p = fma(p, r, 2.4801521295954376e-05)
-    p = fma(p, r, 0.00019841269863053618)
-    p = fma(p, r, 0.0013888888917213717)
-    p = fma(p, r, 0.008333333333330062)
-    p = fma(p, r, 0.04166666666662413)
-    p = fma(p, r, 0.16666666666666669)
-    p = fma(p, r, 0.5)
-    p = 1.0 + fma(r * r, p, r)
+    z = r * r
+    low = fma(fma(r, 0.008333333333330062, 0.04166666666662413), z, fma(r, 0.16666666666666669, 0.5))
+    high = fma(fma(r, 2.7557268459997064e-06, 2.4801521295954376e-05), z, fma(r, 0.00019841269863053618, 0.0013888888917213717))
+    w = z * z
+    p = fma(fma(fma(r, 2.510038549551032e-08, 2.7620088445409746e-07), w, high), w, low)
+    p = 1.0 + fma(z, p, r)
     return value(bits(p) + (bits(shifted) << _U52))  # times 2^n
 
 
@@ -116,12 +113,9 @@ def log(u):
     f = value((shifted & _MANTISSA) + _ROOT_HALF_BITS) - 1.0
     s = f / (2.0 + f)
     z = s * s
-    p = fma(z, 0.14617807153417325, 0.15331611722055008)
-    p = fma(p, z, 0.1818289243253687)
-    p = fma(p, z, 0.22222211089379496)
-    p = fma(p, z, 0.28571428626253836)
-    p = fma(p, z, 0.3999999999989889)
-    p = fma(p, z, 0.666666666666667)
+    w = z * z
+    high = fma(w, 0.14617807153417325, fma(z, 0.15331611722055008, 0.1818289243253687))
+    p = fma(fma(high, w, fma(z, 0.22222211089379496, 0.28571428626253836)), w, fma(z, 0.3999999999989889, 0.666666666666667))
     return fma(k, _LN2, fma(k, _LN2_LOW, fma(-s, f - z * p, f)))
 
 
@@ -133,18 +127,13 @@ def circle(word):
     """
     x = ((value(((word << _U2) >> _U12) | _TWO52_BITS) - 1.5 * _TWO52) + 0.5) * (1.0 / _TWO52)
     z = x * x
-    p = fma(z, 5.6339279856583726e-08, -3.5986433131315896e-06)
-    p = fma(p, z, 0.00016044115073200066)
-    p = fma(p, z, -0.004681754132339787)
-    p = fma(p, z, 0.07969262624604294)
-    p = fma(p, z, -0.6459640975062443)
+    w = z * z
+    high = fma(fma(z, 5.6339279856583726e-08, -3.5986433131315896e-06), w, fma(z, 0.00016044115073200066, -0.004681754132339787))
+    p = fma(high, w, fma(z, 0.07969262624604294, -0.6459640975062443))
     sine = x * fma(p, z, 1.5707963267948966)
-    p = fma(z, -6.32939064877311e-09, 4.710678366340137e-07)
-    p = fma(p, z, -2.520203902702769e-05)
-    p = fma(p, z, 0.0009192602745467278)
-    p = fma(p, z, -0.020863480763340766)
-    p = fma(p, z, 0.2536695079010478)
-    cosine = fma(fma(p, z, -1.2337005501361697), z, 1.0)
+    high = fma(w, -6.32939064877311e-09, fma(z, 4.710678366340137e-07, -2.520203902702769e-05))
+    p = fma(fma(high, w, fma(z, 0.0009192602745467278, -0.020863480763340766)), w, fma(z, 0.2536695079010478, -1.2337005501361697))
+    cosine = fma(p, z, 1.0)
     swap = (word & _QUARTER) != _ZERO
     first, second = (-sine, cosine) if swap else (cosine, sine)
     flip = word & _SIGN  # half a turn
@@ -174,11 +163,9 @@ def exp32(x):
     shifted = fma(x, _LOG2E_F, _ROUND_F)
     n = shifted - _ROUND_F
     r = fma(n, -_LN2_LOW_F, fma(n, -_LN2_F, x))
-    p = fma(r, _EXP_F[0], _EXP_F[1])
-    p = fma(p, r, _EXP_F[2])
-    p = fma(p, r, _EXP_F[3])
-    p = fma(p, r, _EXP_F[4])
-    p = _F1 + fma(r * r, p, r)
+    z = r * r
+    p = fma(fma(z, _EXP_F[0], fma(r, _EXP_F[1], _EXP_F[2])), z, fma(r, _EXP_F[3], _EXP_F[4]))
+    p = _F1 + fma(z, p, r)
     return value(np.uint32(bits(p) + np.uint32(bits(shifted) << _U23)))
 
 
@@ -196,9 +183,9 @@ def log32(u):
 
 
 @register_jitable(forceinline=True)  # a call would keep the loop scalar
-def circle32(word):
-    """(cos, sin) in float32 of the same angle as :func:`circle`, from the top 34 of the 64 bits."""
-    x = F(np.int32(np.uint32((word << _U2) >> _U32) ^ _HIGH_BIT)) * _QUARTER_TURN
+def circle32(place, quarter):
+    """(cos, sin) in float32 of the same angle as :func:`circle`: place from bits 2 to 33 of its word, quarter its leading 32 bits."""
+    x = F(np.int32(np.uint32(place ^ _HIGH_BIT))) * _QUARTER_TURN
     z = x * x
     p = fma(z, _SIN_F[0], _SIN_F[1])
     p = fma(p, z, _SIN_F[2])
@@ -206,10 +193,11 @@ def circle32(word):
     p = fma(z, _COS_F[0], _COS_F[1])
     p = fma(p, z, _COS_F[2])
     cosine = fma(fma(p, z, _COS_F[3]), z, _F1)
-    swap = (word & _QUARTER) != _ZERO
+    swap = np.uint32(quarter & _SECOND_BIT) != _ZERO_F
     first, second = (-sine, cosine) if swap else (cosine, sine)
-    flip = np.uint32((word & _SIGN) >> _U32)
+    flip = np.uint32(quarter & _HIGH_BIT)
     return value(np.uint32(bits(first) ^ flip)), value(np.uint32(bits(second) ^ flip))
 
 
-_U32, _HIGH_BIT, _QUARTER_TURN = U(32), np.uint32(1 << 31), F(2.0**-32)
+_ZERO_F, _HIGH_BIT, _SECOND_BIT = np.uint32(0), np.uint32(1 << 31), np.uint32(1 << 30)
+_QUARTER_TURN = F(2.0**-32)

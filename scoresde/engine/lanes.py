@@ -4,10 +4,14 @@ With (m, v) = forward(t), V_k = m^2 C_k + v and r_k the responsibilities of the 
 
     s(t, x) = \sum_k r_k(x) V_k^{-1} (m \mu_k - x) + shift,   r_k \propto w_k |V_k|^{-1/2} \exp(-(x - m \mu_k)^T V_k^{-1} (x - m \mu_k) / 2),
 
-with isotropic C_k = c_k I or diagonal C_k. The coordinates of a block of particles lie lane by lane and every stage is a loop of its own
-over the lanes, so that LLVM can vectorise it. Differences x - m \mu_k are formed before they are squared and logits are measured from the
-greatest: nothing cancels, nothing underflows to 0/0. Components come in tiles with a running maximum (Milakov & Gimelshein 2018,
-https://arxiv.org/abs/1805.02867), so that scratch memory does not grow with their number.
+with isotropic C_k = c_k I, diagonal C_k, or full C_k = U_k diag(c_k) U_k^T: V_k has the eigenvectors U_k at every time, so that
+y = U_k^T (x - m \mu_k) brings a full covariance to a diagonal one. The coordinates of a block of particles lie lane by lane; the products are
+in :mod:`.tiles`, every other stage is a loop of its own over the lanes, so that LLVM can vectorise it.
+
+Differences x - m \mu_k are formed before they are squared, and logits are measured from the greatest: nothing cancels, nothing underflows to
+0/0. The pull is gathered as \sum_k r_k V_k^{-1} m \mu_k - (\sum_k r_k V_k^{-1}) x, whose rounding is that of m \mu_k and x themselves. Components
+come in tiles with a running maximum (Milakov & Gimelshein 2018, https://arxiv.org/abs/1805.02867), so that scratch memory does not grow
+with their number.
 
 No fast-math flag is set: multiply-adds are written out, so that NaN and infinity stay visible and the bits of a particle do not depend on
 how many others there are, on the block or on the threads. ``chain_py`` is the plain text, ``chain`` its compiled form.
@@ -19,13 +23,21 @@ from numba.extending import overload, register_jitable
 
 from .elementary import exp, exp32, fma
 from .normals import fill
+from .tiles import gather, normalise, part, squares
 
-__all__ = ["LANES", "TILE", "chain", "chain_py"]
+__all__ = ["chain", "chain_py", "tile"]
 
-TILE = 16  # components whose logits are held at once
-LANES = 256  # particles side by side, fewer in high dimension; results do not depend on it
+_TILE = 16  # components whose logits are held at once
+_NEAR = 16384  # bytes of a block that are worked on at once, so that they stay in the first-level cache
+_SQUARE = 16  # coordinates copied at once between points and lanes: fewer lines of cache than there are
 
 _jit = register_jitable(forceinline=True)
+
+
+@register_jitable
+def tile(count, d, full):
+    """Components whose logits, and with full covariances whitened differences, are held at once."""
+    return min(count, max(1, min(_TILE, 512 // d)) if full else _TILE)
 
 
 def power(x):
@@ -33,12 +45,12 @@ def power(x):
     return exp(x) if x.dtype == np.float64 else exp32(x)
 
 
-@overload(power, inline="always")
+@overload(power, jit_options={"forceinline": True})
 def _overload_power(x):
     return (lambda x: exp(x)) if x.bitwidth == 64 else (lambda x: exp32(x))
 
 
-# ---- loops over the lanes of a block: x, y, z, w are coordinates, q, r, s, t rows of logits or weights ------------------------------
+# ---- loops over the lanes of a block --------------------------------------------------------------------------------------------------
 
 
 @_jit
@@ -54,24 +66,9 @@ def _copy(out, p):  # out[:] = p would drag in the formatting of an error, a sec
 
 
 @_jit
-def _add_square(q, x, a):
-    for i in range(len(q)):
-        u = x[i] - a
-        q[i] = fma(u, u, q[i])
-
-
-@_jit
-def _add_square4(q, x, y, z, w, a, b, c, d):
-    for i in range(len(q)):
-        s, t, u, v = x[i] - a, y[i] - b, z[i] - c, w[i] - d
-        q[i] = fma(v, v, fma(u, u, fma(t, t, fma(s, s, q[i]))))
-
-
-@_jit
-def _add_scaled_square(q, x, a, p):
-    for i in range(len(q)):
-        u = x[i] - a
-        q[i] = fma(p * u, u, q[i])
+def _subtract(out, x, a):
+    for i in range(len(out)):
+        out[i] = x[i] - a
 
 
 @_jit
@@ -83,10 +80,11 @@ def _scale_and_raise(top, q, p, offset):
 
 
 @_jit
-def _weigh(q, total, top, p):
+def _weigh(q, total, weight, top, p):
     for i in range(len(q)):
         e = power(q[i] - top[i])
         total[i] += e
+        weight[i] = fma(p, e, weight[i])
         q[i] = p * e
 
 
@@ -97,34 +95,15 @@ def _fade(old, top):
 
 
 @_jit
-def _pull(out, x, q, a):
-    for i in range(len(out)):
-        out[i] = fma(q[i], a - x[i], out[i])
-
-
-@_jit
-def _pull4(out, x, q, r, s, t, a, b, c, d):
-    for i in range(len(out)):
-        y = x[i]
-        out[i] = fma(t[i], d - y, fma(s[i], c - y, fma(r[i], b - y, fma(q[i], a - y, out[i]))))
-
-
-@_jit
-def _scaled_pull(out, x, q, a, p):
-    for i in range(len(out)):
-        out[i] = fma(q[i], p * (a - x[i]), out[i])
-
-
-@_jit
 def _multiply(out, p):
     for i in range(len(out)):
         out[i] *= p[i]
 
 
 @_jit
-def _normalise(out, total, shift):
+def _multiply_scaled(out, p, q):
     for i in range(len(out)):
-        out[i] = out[i] / total[i] + shift
+        out[i] *= p * q[i]
 
 
 @_jit
@@ -143,105 +122,151 @@ def _extend(out, x, a):
 
 
 @register_jitable
-def _score(out, x, m, v, offset, means, covs, shift, q, inverse, top, old, total):
-    """out, x (d lanes,), q (TILE lanes,); means (K, d); covs (K, 1) isotropic or (K, d); inverse, top, old, total: scratch."""
-    lanes, (count, d), axes = len(top), means.shape, covs.shape[1]
-    one = out.dtype.type(1)
-    minus_half = out.dtype.type(-0.5)
-    _set(out, 0.0)
+def _room(n, kind):
+    """n numbers from a whole cache line on: a vector that lies across two lines is read twice."""
+    memory = np.empty(n + 16, kind)
+    skip = (-memory.ctypes.data % 64) // memory.itemsize
+    return memory[skip : skip + n]
+
+
+@register_jitable
+def _score(out, x, m, v, offset, row, means, covs, basis, shift, q, top, old, total, weight, centres, inverse, scale, matrix, wide, turned):
+    """out, x (d lanes,). means (K, d); covs (K, 1) isotropic, (K, d) diagonal, or of the eigenvectors basis (K, 2, d d): U_k and U_k^T.
+
+    Scratch, for t components at once: q (t lanes,); top, old, total, weight (lanes,); centres, matrix (t d,); inverse,
+    scale (t axes,); wide (d lanes,) with several axes; turned (t d lanes,) with full covariances.
+    """
+    lanes, (count, d), axes, full = len(top), means.shape, covs.shape[1], len(basis) > 0
+    one, half, near = out.dtype.type(1), out.dtype.type(-0.5), max(1, _NEAR // (out.itemsize * len(top)))
+    height = len(q) // lanes
     _set(total, 0.0)
+    _set(weight, 0.0)
     _set(top, -np.inf)
-    for first in range(0, count, TILE):
-        size = min(TILE, count - first)
+    for first in range(0, count, height):
+        size = min(height, count - first)
+        for k in range(size):
+            for j in range(axes):
+                inverse[k * axes + j] = one / (m * m * covs[first + k, j] + v)
+                scale[k * axes + j] = half * inverse[k * axes + j]
+            for j in range(d):
+                centres[k * d + j] = m * means[first + k, j]
+        # squared distances
+        if full:
+            _set(matrix, 0.0)
+            for k in range(size):
+                y = part(turned, k * d * lanes, (k + 1) * d * lanes)
+                for j in range(d):
+                    _subtract(part(wide, j * lanes, (j + 1) * lanes), part(x, j * lanes, (j + 1) * lanes), centres[k * d + j])
+                gather(y, wide, basis[first + k, 0], d, d, lanes, True)
+                squares(part(q, k * lanes, (k + 1) * lanes), y, matrix, part(scale, k * d, (k + 1) * d), 0, 1, 0, d, d, lanes)
+        else:
+            for low in range(0, d, near):
+                if axes == 1:
+                    squares(q, x, centres, None, 0, size, low, min(low + near, d), d, lanes)
+                else:
+                    squares(q, x, centres, scale, 0, size, low, min(low + near, d), d, lanes)
+        # weights, measured from the greatest logit
         if first:
             _copy(old, top)
         for k in range(size):
-            mean, row = means[first + k], q[k * lanes : (k + 1) * lanes]
-            for j in range(axes):
-                inverse[k, j] = one / (m * m * covs[first + k, j] + v)
-            _set(row, 0.0)
-            if axes == 1:
-                for j in range(0, d - 3, 4):
-                    x0, x1 = x[j * lanes : (j + 1) * lanes], x[(j + 1) * lanes : (j + 2) * lanes]
-                    x2, x3 = x[(j + 2) * lanes : (j + 3) * lanes], x[(j + 3) * lanes : (j + 4) * lanes]
-                    _add_square4(row, x0, x1, x2, x3, m * mean[j], m * mean[j + 1], m * mean[j + 2], m * mean[j + 3])
-                for j in range(d - d % 4, d):
-                    _add_square(row, x[j * lanes : (j + 1) * lanes], m * mean[j])
-                _scale_and_raise(top, row, minus_half * inverse[k, 0], offset[first + k])
-            else:
-                for j in range(d):
-                    _add_scaled_square(row, x[j * lanes : (j + 1) * lanes], m * mean[j], minus_half * inverse[k, j])
-                _scale_and_raise(top, row, one, offset[first + k])
+            _scale_and_raise(top, part(q, k * lanes, (k + 1) * lanes), scale[k] if axes == 1 else one, offset[row, first + k])
         if first:  # what was summed so far was measured from a lower greatest logit
             _fade(old, top)
             _multiply(total, old)
+            _multiply(weight, old)
             for j in range(d):
-                _multiply(out[j * lanes : (j + 1) * lanes], old)
+                _multiply(part(out, j * lanes, (j + 1) * lanes), old)
+                if axes > 1 and not full:
+                    _multiply(part(wide, j * lanes, (j + 1) * lanes), old)
         for k in range(size):
-            _weigh(q[k * lanes : (k + 1) * lanes], total, top, inverse[k, 0] if axes == 1 else one)
-        for j in range(d):
-            to, at = out[j * lanes : (j + 1) * lanes], x[j * lanes : (j + 1) * lanes]
-            if axes == 1:
-                for k in range(0, size - 3, 4):
-                    q0, q1 = q[k * lanes : (k + 1) * lanes], q[(k + 1) * lanes : (k + 2) * lanes]
-                    q2, q3 = q[(k + 2) * lanes : (k + 3) * lanes], q[(k + 3) * lanes : (k + 4) * lanes]
-                    i = first + k
-                    _pull4(to, at, q0, q1, q2, q3, m * means[i, j], m * means[i + 1, j], m * means[i + 2, j], m * means[i + 3, j])
-                for k in range(size - size % 4, size):
-                    _pull(to, at, q[k * lanes : (k + 1) * lanes], m * means[first + k, j])
-            else:
-                for k in range(size):
-                    _scaled_pull(to, at, q[k * lanes : (k + 1) * lanes], m * means[first + k, j], inverse[k, j])
-    for j in range(d):
-        _normalise(out[j * lanes : (j + 1) * lanes], total, shift[j])
+            _weigh(part(q, k * lanes, (k + 1) * lanes), total, weight, top, inverse[k] if axes == 1 else one)
+        # the pull towards the centres
+        if full:
+            for k in range(size):
+                for j in range(d):
+                    place = (k * d + j) * lanes
+                    _multiply_scaled(part(turned, place, place + lanes), -inverse[k * d + j], part(q, k * lanes, (k + 1) * lanes))
+                gather(out, part(turned, k * d * lanes, (k + 1) * d * lanes), basis[first + k, 1], d, d, lanes, first + k == 0)
+        elif axes == 1:
+            gather(out, q, centres, size, d, lanes, first == 0)
+        else:
+            for i in range(size * d):
+                matrix[i] = inverse[i] * centres[i]
+            gather(out, q, matrix, size, d, lanes, first == 0)
+            gather(wide, q, inverse, size, d, lanes, first == 0)
+    if full:
+        _set(weight, 0.0)
+    if axes > 1 and not full:
+        normalise(out, x, total, wide, lanes, shift, d, lanes)
+    else:
+        normalise(out, x, total, weight, 0, shift, d, lanes)
 
 
 # ---- the chain of a block ------------------------------------------------------------------------------------------------------------
 
 
-def chain_py(out, start, keep, k0, k1, index, lanes, a, b, c, used, drawn, m, v, offset, means, covs, shift):
+@register_jitable
+def _slot(ring, r, slots):
+    """The values of row r in a ring of so many slots."""
+    width = len(ring) // slots
+    return part(ring, r % slots * width, (r % slots + 1) * width)
+
+
+def chain_py(out, start, keep, k0, k1, index, lanes, words, a, b, c, used, drawn, m, v, offset, means, covs, shift, basis):
     """Particles in blocks of ``lanes`` through all rows; y_{r+1} goes to out[keep[r]] where keep[r] >= 0.
 
-    start (n, d): the particles index, ..., index + n - 1 (index even) out of those of out (S, N, d); keep (R,); k0, k1: the key of the noise.
-    a, b, c, used, drawn: the table; m, v (R,) and offset (R, K), the logits' constants, at its score times; means (K, d);
-    covs (K, 1) isotropic or (K, d) diagonal; shift (d,). One floating type throughout.
+    start (n, d): the particles index, ..., index + n - 1 out of those of out (S, N, d), index even, lanes a multiple of 16 (compiled: of
+    tiles.LINE bytes); keep (R,); k0, k1: the key of the noise; words: scratch of the normals.
+    a, b, c, used, drawn: the table; m, v (R,) and offset (R or 1, K), the logits' constants, at its score times; means (K, d);
+    covs (K, 1) isotropic, (K, d) diagonal or in the eigenvectors basis (K, 2, d d), empty otherwise; shift (d,). One floating type throughout.
     """
-    n, d = start.shape
-    width, kind = d * lanes, out.dtype
-    y = np.zeros((a.shape[1] + 1, width), kind)  # one slot more than lags: the new value never overwrites one that is still read
-    s = np.zeros((b.shape[1], width), kind)
-    z = np.zeros((c.shape[1], width), kind)
-    q = np.empty(min(TILE, len(means)) * lanes, kind)
-    inverse = np.empty((min(TILE, len(means)), covs.shape[1]), kind)
-    top, old, total = np.empty(lanes, kind), np.empty(lanes, kind), np.empty(lanes, kind)
-    words = np.empty((2, lanes // 2), np.uint64)
+    (n, d), kind, axes, full = start.shape, out.dtype, covs.shape[1], len(basis) > 0
+    width, height, step = d * lanes, tile(len(means), d, len(basis) > 0), min(d, 2 * words.shape[1] // lanes)
+    drawn_width = width if c.shape[1] > 1 else step * lanes  # without memory of the noise it is used where it is made
+    states, scores, draws = a.shape[1] + 1, b.shape[1], c.shape[1]  # one state more than lags: the new one never overwrites what is still read
+    y, s, z = _room(states * width, kind), _room(scores * width, kind), _room(draws * drawn_width, kind)
+    _set(y, 0.0)
+    _set(s, 0.0)
+    _set(z, 0.0)
+    q, centres, matrix = _room(height * lanes, kind), _room(height * d, kind), _room(height * d, kind)
+    inverse, scale = _room(height * axes, kind), _room(height * axes, kind)
+    wide = _room(width if axes > 1 else 0, kind)
+    turned = _room(height * width if full else 0, kind)
+    top, old, total, weight = _room(lanes, kind), _room(lanes, kind), _room(lanes, kind), _room(lanes, kind)
     for low in range(0, n, lanes):
-        for j in range(d):
+        for near in range(0, d, _SQUARE):
             for i in range(lanes):
-                y[0, j * lanes + i] = start[min(low + i, n - 1), j]  # a last block is filled up with copies; nobody sees them
+                for j in range(near, min(near + _SQUARE, d)):
+                    y[j * lanes + i] = start[min(low + i, n - 1), j]  # a last block is filled up with copies; nobody sees them
         for r in range(len(a)):
-            x = y[r % len(y)]
+            x, to, score = _slot(y, r, states), _slot(y, r + 1, states), _slot(s, r, scores)
             if used[r]:
-                _score(s[r % len(s)], x, m[r], v[r], offset[r], means, covs, shift, q, inverse, top, old, total)
+                _score(
+                    score, x, m[r], v[r], offset, r % len(offset), means, covs, basis, shift,
+                    q, top, old, total, weight, centres, inverse, scale, matrix, wide, turned,
+                )  # fmt: skip
             else:
-                _set(s[r % len(s)], 0.0)  # a NaN left there by an earlier block would survive its coefficient 0
-            if drawn[r]:
-                for j in range(d):
-                    fill(z[r % len(z), j * lanes : (j + 1) * lanes], words, k0, k1, (index + low) // 2, r, j)
-            to = y[(r + 1) % len(y)]
-            _combine(to, x, s[r % len(s)], z[r % len(z)], a[r, 0], b[r, 0], c[r, 0])
+                _set(score, 0.0)  # a NaN left there by an earlier block would survive its coefficient 0
+            noise = _slot(z, r, draws)
+            for j in range(0, d, step):
+                begin, end = j * lanes, min(j + step, d) * lanes
+                fresh = part(noise, begin, end) if c.shape[1] > 1 else part(noise, 0, end - begin)
+                if drawn[r]:
+                    fill(fresh, words, k0, k1, index + low, r, j, lanes)
+                _combine(part(to, begin, end), part(x, begin, end), part(score, begin, end), fresh, a[r, 0], b[r, 0], c[r, 0])
             for j in range(1, a.shape[1]):
                 if a[r, j] != 0:
-                    _extend(to, y[(r - j) % len(y)], a[r, j])
+                    _extend(to, _slot(y, r - j, states), a[r, j])
                 if b[r, j] != 0:
-                    _extend(to, s[(r - j) % len(s)], b[r, j])
+                    _extend(to, _slot(s, r - j, scores), b[r, j])
             for j in range(1, c.shape[1]):
                 if c[r, j] != 0:
-                    _extend(to, z[(r - j) % len(z)], c[r, j])
+                    _extend(to, _slot(z, r - j, draws), c[r, j])
             if keep[r] >= 0:
-                for i in range(min(lanes, n - low)):
-                    for j in range(d):
-                        out[keep[r], index + low + i, j] = to[j * lanes + i]
+                for near in range(0, d, _SQUARE):
+                    for i in range(min(lanes, n - low)):
+                        for j in range(near, min(near + _SQUARE, d)):
+                            out[keep[r], index + low + i, j] = to[j * lanes + i]
 
 
 chain = njit(chain_py, cache=True, error_model="numpy", nogil=True)

@@ -10,9 +10,10 @@ import numpy as np
 
 from .._arrays import equal_fields, finite, namespace, positive_int, seed_words
 from ..errors import NoMethod, NotTrusted
-from . import loop
-from .fused import program, run
-from .normals import key, normals
+from ..scheme.table import RandomTable
+from . import gpu, loop
+from .fused import need, program, run
+from .normals import key, normals, uniforms
 from .propagate import check_chain
 
 __all__ = ["Path", "simulate", "trajectories"]
@@ -39,9 +40,10 @@ def simulate(table, score, n, *, seed, start=None, engine="auto", device=None, d
     seed : int or SeedSequence; particle i depends on (seed, i) alone, so growing n keeps the first rows, and neither ``batch`` nor
     threads change anything. (In the loop engine as far as the score treats its rows one by one: a matrix product may round by their number.)
     start : Law, or array (n, d); None is N(0, I) in score.dim. engine : "auto", "loop" (the reference, any score) or "fused" (exact scores of
-    Gaussian mixtures with isotropic or diagonal covariances, plus a constant shift; "auto" takes it where it applies).
-    device : a torch device; then the loop runs there, the score gets tensors, and a tensor comes back. dtype : float64 or float32, from
-    the same normals. batch : particles per call of the score in the loop engine.
+    Gaussian mixtures and empirical measures, plus constant shifts and fields M u(t, x); "auto" takes it where it applies).
+    device : a torch device; a tensor there comes back, and a score gets tensors. On "cuda" the scores of the fused engine are stepped by one
+    Triton kernel or by matrix products (:mod:`.gpu`: same random words, float64 unless dtype says float32; engine="fused" does so on "cpu", too),
+    others by the loop. dtype : float64 or float32, from the same normals. batch : particles per call of the score in the loop engine.
     Raises TypeError and ValueError for wrong arguments, NoMethod for engine="fused" with a score it does not take, NotTrusted if a
     particle is not finite at the end. A run that needs more than half of the memory available is refused.
     """
@@ -58,9 +60,10 @@ def trajectories(table, score, n, *, seed, start=None, engine="auto", device=Non
     """
     states = len(table.states) if hasattr(table, "states") else 1
     chain = _prepare("trajectories", table, score, n, seed, start, engine, device, dtype, batch, states=states)
-    keep = np.where(table.state, np.cumsum(table.state), -1)
+    plain = chain.plain
+    keep = np.where(plain.state, np.cumsum(plain.state), -1)
     out = _run(chain, keep, states)
-    return Path(table.times[table.states], out)
+    return Path(plain.times[plain.states], out)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,46 +77,73 @@ class _Chain:
     dim: int
     key: tuple
     start: object  # (lo, hi) -> rows lo..hi-1 of y_0, float64
+    start_key: object  # of y_0 ~ N(0, I), for an engine that draws it by itself; None for other starts
     program: object  # of the fused engine, or None
     torch: object  # the module, or None
     device: object
     dtype: str
     batch: int
 
+    @property
+    def plain(self):
+        """The table, or of a random one what does not depend on the draws."""
+        return self.table.skeleton if isinstance(self.table, RandomTable) else self.table
+
+    def rows(self, x, lo):
+        """The reference loop from x = y_0 of the particles lo, lo + 1, ..."""
+        table = self.table
+        if isinstance(table, RandomTable):
+            table = table.at(np.stack([uniforms(self.key, len(x), row=j, first=lo) for j in range(table.uniforms)]))
+        return loop.rows(table, self.score, x, self.key, first=lo)
+
 
 def _prepare(name, table, score, n, seed, start, engine, device, dtype, batch, states):
     if not isinstance(engine, str) or engine not in ENGINES:
         raise ValueError(f"engine: got {engine!r}, allowed are {', '.join(map(repr, ENGINES))}")
-    if engine == "fused" and device is not None:
-        raise ValueError(f"device: got {device!r} with engine='fused', which runs on the processor; drop device=, or use engine='loop'")
     n = positive_int("n", n)
     batch = n if batch is None else positive_int("batch", batch)
     dtype = _dtype(dtype)
     if start is not None and not hasattr(start, "sample"):
         start = _points(start, n, device)
     _check_order(score)
-    dim = check_chain(table, score, start)
-    if isinstance(start, np.ndarray) and not table.drawn.any():
+    dim = check_chain(table, score, start, random=True)
+    plain = table.skeleton if isinstance(table, RandomTable) else table
+    if isinstance(start, np.ndarray) and not plain.drawn.any() and plain is table:
         keys = [(np.uint64(0), np.uint64(0))] * 2  # nothing is drawn
     else:
         keys = [key(seed, f"simulate {what}") for what in ("noise", "start")]
     torch, device = (None, None) if device is None else _torch(device)
     fused = None
-    if torch is None and engine != "loop":
-        fused = program(table, score, dim, dtype)
-        if fused is None and engine == "fused":
+    one_recurrence = plain is table and table.target is None
+    if engine == "fused" and not one_recurrence:
+        raise NoMethod("engine: got 'fused' with Metropolis tests or random times, which the reference loop takes; use engine='auto'")
+    if engine == "fused" and torch is not None and device.type not in ("cuda", "cpu"):
+        raise ValueError(f"device: got '{device}' with engine='fused', which runs on 'cuda' and 'cpu'; use engine='loop'")
+    if one_recurrence and (engine == "fused" or (engine == "auto" and (torch is None or device.type == "cuda"))):
+        takes = need(table, score, dim, dtype, device)
+        if takes is None and engine == "fused":
             raise NoMethod(
                 f"engine: got 'fused' with a score of type {type(score).__name__}; it takes score.exact(law) of a Gaussian, a GaussianMixture or "
-                "an Empirical with isotropic or diagonal covariances, and score.perturbed of one along a constant direction; use engine='auto'"
+                "an Empirical, and score.perturbed of one (on a device: isotropic or diagonal covariances, constant directions); use engine='auto'"
             )
-    _check_memory(name, n, dim, dtype, table, states, 0 if fused else min(batch, n), start)
-    return _Chain(name, table, score, n, dim, keys[0], _starter(start, seed, keys[1], n, dim), fused, torch, device, dtype, batch)
+        if takes is not None:
+            if torch is None:  # the constants of a run can be larger than its particles
+                _check_memory(name, n, dim, dtype, plain, states, 0, start, takes=takes)
+            fused = program(table, score, dim, dtype if torch is None else "float64")
+    if plain is not table:  # each particle has its own coefficients: a few hundred megabytes of them at a time
+        batch = min(batch, max(1, 2**24 // (plain.a.size + plain.b.size + plain.c.size + 2 * plain.rows)))
+    on_device = gpu.need(fused, n, dim, dtype, states, device) if fused and torch else 0
+    _check_memory(name, n, dim, dtype, plain, states, 0 if fused else min(batch, n), start, on_device, device)
+    begin = _starter(start, seed, keys[1], n, dim)
+    return _Chain(name, table, score, n, dim, keys[0], begin, keys[1] if start is None else None, fused, torch, device, dtype, batch)
 
 
 def _run(chain, keep, states):
     """(states, n, d) numpy or torch; keep[r]: where y_{r+1} goes, or -1. With more than one state the first is the start."""
     n, dim = chain.n, chain.dim
-    if chain.program is not None:
+    if chain.program is not None and chain.torch is not None:
+        out = gpu.run(chain.program, chain.start_key or chain.start, keep, states, chain.key, n, dim, chain.dtype, chain.device)
+    elif chain.program is not None:
         out = run(chain.program, chain.start, keep, states, chain.key, n, dim, chain.dtype)
         if states > 1:
             for lo in range(0, n, chain.batch):
@@ -133,7 +163,7 @@ def _loop(chain, keep, states):
         x = _tensor(chain, chain.start(lo, min(lo + chain.batch, chain.n)))
         if states > 1:
             out[0, lo : lo + chain.batch] = x
-        for r, y in enumerate(loop.rows(chain.table, chain.score, x, chain.key, first=lo)):
+        for r, y in enumerate(chain.rows(x, lo)):
             if keep[r] >= 0:
                 out[keep[r], lo : lo + chain.batch] = y
     return out
@@ -197,22 +227,27 @@ def _torch(device):
     try:
         torch = sys.modules.get("torch") or import_module("torch")
     except ImportError:
-        raise ValueError(f"device: got {device!r}, but torch is not installed; drop device= to run in numpy, or install scoresde[torch]") from None
+        raise ValueError(f"device: got {device!r}, but torch is not installed; drop device= to run in numpy, or install scoresde[gpu]") from None
     try:
         return torch, torch.device(device)
     except (RuntimeError, TypeError) as error:
         raise ValueError(f"device: got {device!r}, allowed is a torch device such as 'cpu' or 'cuda' ({error})") from None
 
 
-def _check_memory(name, n, dim, dtype, table, states, live_rows, start):
-    """Refuse a run that would take more than half of what is there, on the processor's side; live_rows: particles stepped at once."""
+def _check_memory(name, n, dim, dtype, table, states, live_rows, start, on_device=0, device=None, takes=0):
+    """Refuse a run that would take more than half of what is there; live_rows: particles stepped at once; on_device: its need where it is known.
+
+    takes: what the fused engine needs beside the particles.
+    """
     size = 8 if dtype == "float64" else 4
     live = table.a.shape[1] + table.b.shape[1] + table.c.shape[1] + 2  # states, scores, noises
-    need = n * dim * size * states + live_rows * dim * size * live + (0 if start is None else 8 * n * dim)
-    there = _available_memory()
+    need = on_device or n * dim * size * states + live_rows * dim * size * live + (0 if start is None else 8 * n * dim) + takes
+    there = gpu.available(device) if device is not None and device.type == "cuda" else _available_memory()
     if there is not None and need > _SHARE * there:
         remedy = (
-            f"simulate keeps one state of {states}"
+            "the constants of the components in every row take most of it: use fewer rows or components, or engine='loop'"
+            if takes > need / 2
+            else f"simulate keeps one state of {states}"
             if states > 1
             else "draw fewer particles, or run several seeds and reduce each; dtype=float32 takes half"
         )
@@ -240,8 +275,8 @@ def _available_memory():
 
 
 def _check_finite(chain, out):
-    finite_ones = np.isfinite(out) if chain.torch is None else chain.torch.isfinite(out).cpu().numpy()
-    lost = ~finite_ones.all(axis=(0, 2))
+    lost = ~(chain.torch or np).isfinite(out).all(-1).all(0)
+    lost = lost if chain.torch is None else lost.cpu().numpy()
     if lost.any():
         i = int(np.argmax(lost))
         raise NotTrusted(f"{chain.name}: {int(lost.sum())} of {chain.n} particles are not finite. {_cause(chain, i)}")
@@ -249,10 +284,10 @@ def _check_finite(chain, out):
 
 def _cause(chain, i):
     """Run particle i alone through the reference loop, to say where it was lost and whether the score or the step did it."""
-    table, t = chain.table, chain.table.times
+    table, t = chain.plain, chain.plain.times
     y = _tensor(chain, chain.start(i, i + 1))
     all_finite = (chain.torch or np).isfinite
-    for r, new in enumerate(loop.rows(table, chain.score, y, chain.key, first=i)):
+    for r, new in enumerate(chain.rows(y, i)):
         if not bool(all_finite(new).all()):
             where = f"Particle {i} is lost in row {r}, from t = {t[r]:g} to {t[r + 1]:g}"
             size = float(abs(y).max())

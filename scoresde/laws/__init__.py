@@ -6,16 +6,19 @@ covariances, and moments come from the same object. Any object with these method
 
 from typing import Any, Protocol, runtime_checkable
 
+from .circle import Circle
 from .density import Density
 from .empirical import Empirical
 from .gaussian import Gaussian, standard_normal
 from .mixture import GaussianMixture
 from .product import Product
+from .rotated import Rotated
 from .smoothing import kernel_density
 from .uniform import SmoothedBox, Uniform
 
 __all__ = [
-    "Density", "Empirical", "Gaussian", "GaussianMixture", "Law", "Product", "SmoothedBox", "Uniform", "kernel_density", "standard_normal",
+    "Circle", "Density", "Empirical", "Gaussian", "GaussianMixture", "Law", "Product", "Rotated", "SmoothedBox", "Uniform", "kernel_density",
+    "standard_normal",
 ]  # fmt: skip
 
 

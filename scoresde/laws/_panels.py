@@ -67,6 +67,12 @@ class Panels:
         t = (2 * x - lo - hi) / (hi - lo)
         return legendre.legval(t, self._coefficients[panel].T.reshape(-1, len(panel), *extra), tensor=False)
 
+    def slope(self, x, panel):
+        """The derivative of the interpolated logarithm at x (n,), in the panel (n,) named."""
+        lo, hi = self.lo[panel], self.hi[panel]
+        derivative = legendre.legder(self._coefficients[panel].T)
+        return 2 / (hi - lo) * legendre.legval((2 * x - lo - hi) / (hi - lo), derivative, tensor=False)
+
     def tail(self, x, upper):
         """P(X > x) where ``upper``, else P(X <= x), for x (n,): panels beyond x, and the piece of its own by the rule."""
         u, w, *_ = rule(self.logs.shape[1])

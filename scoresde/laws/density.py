@@ -56,6 +56,34 @@ class Density:
         if dim == 1:
             self.panels  # finds and checks the mass before any work  # noqa: B018
 
+    @classmethod
+    def resolved(cls, panels, outside, *, error, twin, name=""):
+        """What engines return: log-densities that are polynomials on panels, and beyond fall off as that of ``outside`` (None: a Gaussian)."""
+        ends = np.array([panels.lo[0], panels.hi[-1]])
+        if outside is None:
+            outside = Gaussian([panels.expectation(lambda x: x, "mean")], panels.expectation(np.square, "variance"))
+        level = panels.logpdf(ends, np.array([0, len(panels.lo) - 1])) - outside.logpdf(ends[:, None])
+        place = lambda x: np.clip(np.searchsorted(panels.lo, x, side="right") - 1, 0, len(panels.lo) - 1)  # noqa: E731
+
+        def split(x, within, beyond):
+            x = x[:, 0]
+            out, inside = np.empty(len(x)), (x >= ends[0]) & (x <= ends[1])
+            if inside.any():
+                out[inside] = within(x[inside], place(x[inside]))
+            if not inside.all():
+                y = x[~inside]
+                out[~inside] = beyond(y[:, None], (y > ends[1]).astype(int))
+            return out
+
+        law = object.__new__(cls)
+        law.__dict__.update(
+            _logpdf=lambda x: split(x, panels.logpdf, lambda y, side: outside.logpdf(y) + level[side]),
+            _score=lambda x: split(x, panels.slope, lambda y, side: outside.score(y)[:, 0])[:, None],
+            dim=1, _sample=None, _noised=None, support=None, normalized=True, name=name, _count=16, _found=(panels, 0.0), error=error, twin=twin,
+            finer=lambda: law if twin is None else twin,
+        )  # fmt: skip
+        return law
+
     def __repr__(self):
         return f"Density({self.name or getattr(self._logpdf, '__name__', 'logpdf')!r}, d={self.dim})"
 

@@ -3,7 +3,7 @@
 import inspect
 import textwrap
 
-from ..theorems import find
+from ..theorems import family
 from .record import last
 from .unicode import plain
 
@@ -11,8 +11,8 @@ __all__ = ["explain", "explained"]
 
 
 def explain(theorem, *, width=100):
-    """What a theorem states, assumes, where it comes from and how it is checked, in Unicode. theorem : function, id ("D4") or name."""
-    return "\n".join(explained([theorem if callable(theorem) else find(theorem)], width))
+    """What a theorem states, assumes, where it comes from and how it is checked, in Unicode. theorem : function, id ("D4"), name or chapter ("G")."""
+    return "\n".join(explained([theorem] if callable(theorem) else family(theorem), width))
 
 
 def explained(theorems, width):

@@ -6,7 +6,7 @@ from .._arrays import finite, positive_int
 from ..grid import checked
 from .table import Table
 
-__all__ = ["annealed_langevin", "langevin", "predictor_corrector"]
+__all__ = ["annealed_langevin", "langevin", "mala", "predictor_corrector"]
 
 
 def langevin(*, step, steps, t=0.0):
@@ -18,6 +18,19 @@ def langevin(*, step, steps, t=0.0):
     step, steps = _step(step), positive_int("steps", steps)
     t = float(finite("t", t))
     return Table(np.full(steps + 1, t), 1.0, step, np.sqrt(2 * step), name="langevin", order=1, reference="Roberts & Tweedie 1996")
+
+
+def mala(target, *, step, steps):
+    r"""y = x + h s(x) + \sqrt{2h}\, z, taken with probability \min(1, \frac{\pi(y) p(y, x)}{\pi(x) p(x, y)}), p(x, .) = N(x + h s, 2h); else x stays.
+
+    The Metropolis-adjusted Langevin algorithm: \pi = ``target`` is invariant for every step and every score (of time 0: ``score.exact(target)``, or
+    a network's), which only steers the proposals. target : a law with ``logpdf``; step : h > 0. One state and one evaluation a step.
+    Sources: Besag 1994, in the discussion of Grenander & Miller; Roberts & Tweedie 1996, https://doi.org/10.2307/3318418
+    """
+    step, steps = _step(step), positive_int("steps", steps)
+    return Table(
+        np.zeros(steps + 1), 1.0, step, np.sqrt(2 * step), target=target, name="mala", reference="Besag 1994; Roberts & Tweedie 1996"
+    )
 
 
 def annealed_langevin(levels, *, steps, step, power=2):

@@ -13,7 +13,9 @@ from .claim import Claim, Statement, claim_at_most, claim_equal, claim_exists, c
 from .clocks import euler_maruyama_modified_equation, euler_maruyama_moments, song_2021_time_change
 from .contraction import bruno_2023_wasserstein2
 from .convergence import conforti_2023_kullback_leibler, de_bortoli_2021_decomposition, de_bortoli_2021_total_variation
+from .corrector import corrector_invariance, langevin_forgetting, predictor_corrector_on_gaussians
 from .denoising import ho_2020_elbo_gap, ho_2020_optimal_variances, ho_2020_posterior, sohl_dickstein_2015_bound, song_2021_implicit_family
+from .dimension import dimension_of_the_bounds, dimension_of_the_noise, dimension_of_the_step, dimension_of_the_time
 from .escalation import decide, shares, within_budget
 from .existential import de_bortoli_2021_constants, de_bortoli_2021_rates
 from .flow import chen_2018_flow_likelihood, quadratic_identity, sohl_dickstein_2015_binomial
@@ -35,7 +37,10 @@ from .langevin import (
     unadjusted_langevin_on_gaussians,
     vempala_2019_kullback_leibler,
 )
+from .manifold import chain_on_a_manifold, early_stopping_distance, kullback_leibler_growth, memorisation_bound, score_growth, singular_divergences
 from .memorisation import empirical_score_loss, memorised_training_points
+from .metropolis import roberts_1996_metropolis_adjusted
+from .modes import langevin_between_modes, weights_recovered
 from .ornstein_uhlenbeck import (
     bakry_2014_kullback_leibler,
     bobkov_2001_regularised_kullback_leibler,
@@ -43,8 +48,10 @@ from .ornstein_uhlenbeck import (
     stam_1959_de_bruijn,
     villani_2009_wasserstein2,
 )
+from .rates import chen_2022_total_variation, chen_2023_early_stopping, de_bortoli_2022_manifold, lee_2022_polynomial, li_2024_ancestral
+from .recursions import gaussian_distances, gaussian_exact_maps, gaussian_first_order, gaussian_recursions
 from .reversal import anderson_1982_time_reversal, reverse_semigroup_density, sharp_initialisation_error
-from .schedules import benton_2024_early_stopping, watson_2021_optimal_schedule
+from .schedules import benton_2024_early_stopping, total_variation_schedule, watson_2021_optimal_schedule
 from .score_curvature import brascamp_1976_score_slope, compact_support_score, fisher_divergence_blindness
 from .score_identities import (
     parametrisation_identities,
@@ -71,8 +78,8 @@ from .sharp import de_bortoli_2021_exponent, score_error_response, talay_tubaro_
 from .tweedie import robbins_1956_denoising, tweedie_covariance
 
 __all__ = [
-    "ALL", "Claim", "Statement", "claim_at_most", "claim_equal", "claim_exists", "claim_over", "claim_rate", "decide", "find", "not_applicable",
-    "provable", "shares", "states", "verify", "within_budget",
+    "ALL", "Claim", "Statement", "claim_at_most", "claim_equal", "claim_exists", "claim_over", "claim_rate", "decide", "family", "find",
+    "not_applicable", "provable", "shares", "states", "verify", "within_budget",
 ]  # fmt: skip
 
 ALL = (
@@ -135,20 +142,46 @@ ALL = (
     de_bortoli_2021_rates,
     de_bortoli_2021_exponent,
     benton_2024_early_stopping,
+    chen_2022_total_variation,
+    lee_2022_polynomial,
+    chen_2023_early_stopping,
+    li_2024_ancestral,
+    de_bortoli_2022_manifold,
     bruno_2023_wasserstein2,
+    dimension_of_the_bounds,
+    dimension_of_the_noise,
+    dimension_of_the_step,
+    dimension_of_the_time,
     talay_tubaro_1990_weak_error,
     score_error_response,
     watson_2021_optimal_schedule,
+    total_variation_schedule,
     unadjusted_langevin_on_gaussians,
+    langevin_forgetting,
     dalalyan_2019_wasserstein2,
     vempala_2019_kullback_leibler,
     unadjusted_langevin_bias,
+    roberts_1996_metropolis_adjusted,
     annealed_langevin_on_gaussians,
     song_2021_same_marginals,
+    predictor_corrector_on_gaussians,
+    corrector_invariance,
+    singular_divergences,
+    score_growth,
+    kullback_leibler_growth,
+    early_stopping_distance,
+    chain_on_a_manifold,
+    memorisation_bound,
+    langevin_between_modes,
+    weights_recovered,
     goodfellow_2014_discriminator,
     goodfellow_2014_minimum,
     lin_1991_jensen_shannon,
     exponential_moving_average,
+    gaussian_recursions,
+    gaussian_exact_maps,
+    gaussian_first_order,
+    gaussian_distances,
 )
 
 
@@ -164,8 +197,16 @@ def find(name):
     raise ValueError(f"theorem: got {name!r}, allowed are {', '.join(f.info.id for f in ALL)}; {hint}scoresde list shows them all")
 
 
+def family(name):
+    """[theorem, ...] of an id, a function name, or what ids begin with: "D6" is D6a to D6e, "G" a chapter. Raises ValueError as ``find``."""
+    word = str(name).lower()
+    exact = [f for f in ALL if word in (f.info.id.lower(), f.__name__)]
+    begun = [f for f in ALL if (i := f.info.id.lower()).startswith(word or "?") and not (word[-1].isdigit() and i[len(word) :][:1].isdigit())]
+    return exact or begun or [find(name)]
+
+
 def verify(target, only=None, *, also=(), table=None, score=None, alpha=1e-6, seed=0, quick=False, rigorous=False, progress=None):
-    """Run every theorem (or ``only`` these ids or functions), then ``also``, on ``target``; returns the list of Claims.
+    """Run every theorem (or ``only`` these ids, chapters or functions), then ``also``, on ``target``; returns the list of Claims.
 
     The error budget ``alpha`` is split evenly, so the chance of any wrong verdict is at most alpha. In d > 1 a statement that needs a line
     runs on the first principal axis and says so. progress(claim, index, total) is called after each. Raises ValueError for unknown ids.
@@ -176,7 +217,8 @@ def verify(target, only=None, *, also=(), table=None, score=None, alpha=1e-6, se
     if only is None:
         chosen = [f for f in ALL if provable(f) or not rigorous]
     else:
-        chosen = [f if callable(f) else find(f) for f in ([only] if callable(only) or isinstance(only, str) else only)]
+        named = [only] if callable(only) or isinstance(only, str) else only
+        chosen = [f for x in named for f in ([x] if callable(x) else family(x))]
     chosen += list(also)
     claims = []
     for index, (theorem, share) in enumerate(zip(chosen, shares(alpha, [1.0] * len(chosen)), strict=True)):

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from ..divergence import kullback_leibler
-from ..enclosure import Enclosure, enclose
+from ..divergence import hellinger, kullback_leibler, total_variation
+from ..enclosure import LEVELS, Enclosure, enclose
 from ..engine.propagate import propagate
 from ..errors import NoMethod, NotTrusted
 from ..information import relative_fisher
@@ -25,11 +25,12 @@ from ..kernel import ornstein_uhlenbeck
 from ..laws import Gaussian, standard_normal
 from ..scheme import ancestral, euler_maruyama, exponential_relative
 from .claim import claim_at_most
+from .coordinates import coordinates, pieces
 from .numeric import EPS, exists, needs
 
 __all__ = [
     "ANCESTRAL", "EULER_MARUYAMA", "EXPONENTIAL_RELATIVE", "FINITE", "MOMENT", "Along", "Proved", "along", "assumed",
-    "bounded", "constants", "explicit", "half_root", "last_law", "powered", "recognise", "roughness",
+    "bounded", "constants", "explicit", "half_root", "last_law", "powered", "recognise", "roughness", "variation",
 ]  # fmt: skip
 
 FINITE = r"I(\pi|\gamma) finite"
@@ -82,21 +83,38 @@ class Along:
 def along(target, stop=0.0):
     """The functions of time of the law that the chain aims at, p_stop; times then count from there.
 
-    Raises NoMethod where the law of a chain is not exact: off the line, unless the target is Gaussian.
+    Raises NoMethod where the law of a chain is not exact: off the line, unless the target is Gaussian, a product, or one after a turn.
     """
-    if target.dim > 1 and not isinstance(target, Gaussian):
-        raise NoMethod(
-            f"convergence: no exact law of the chain for a {type(target).__name__} in dimension {target.dim}; exact are laws on the line and "
-            "Gaussians in any dimension; take one axis (targets.first_axis), or draw particles with simulate"
-        )
     needs(target, "noised", "logpdf", "score", "second_moment")
+    if pieces(target) is None:
+        raise NoMethod(
+            f"convergence: no exact law of the chain for a {type(target).__name__} in dimension {target.dim}; exact are laws on the line, Gaussians "
+            "in any dimension, products of these, and mixtures whose means span a line beside a common Gaussian; take one axis (targets.first_axis), "
+            "or draw particles with simulate"
+        )
     return Along(Along(target).at(stop))
 
 
 def roughness(law):
-    r"""The largest |\nabla^2 \log\pi| among 1023 quantiles (at the mean of a Gaussian, whose Hessian is constant)."""
+    r"""The largest |\nabla^2 \log\pi| among 1023 quantiles (at the mean of a Gaussian, whose Hessian is constant), of all independent blocks."""
+    if law.dim > 1:
+        return max(roughness(part) for part, _ in coordinates(law, most=math.inf))
     x = law.mean()[None] if isinstance(law, Gaussian) else law.quantile(np.arange(1, 1024) / 1024)
-    return float(np.max(np.linalg.norm(law.score_jacobian(x), ord=2, axis=(-2, -1))))
+    return float(np.max(np.abs(law.score_jacobian(x))))
+
+
+def variation(p, q):
+    r"""TV(p, q): exact on the line and of Gaussians with up to 32 axes; else from both sides by what is additive or multiplicative,
+
+    \max(H^2, \max_j TV_j) \le TV \le \min(H \sqrt{2 - H^2}, \sqrt{KL(q|p)/2}, 1): a Fourier integral for every cell of a sweep would cost too much.
+    """
+    if p.dim == 1 or (isinstance(p, Gaussian) and isinstance(q, Gaussian) and p.dim <= 32):
+        return total_variation(p, q)
+    H, pinsker = hellinger(p, q), half_root(kullback_leibler(q, p))
+    square = min(H.hi**2, 1.0)
+    hi = min(math.sqrt(square * (2 - square)), pinsker.hi, 1.0)
+    level = max((H.level, pinsker.level), key=LEVELS.index)
+    return Enclosure(min(H.lo**2, hi), hi, level, H.alpha + pinsker.alpha, None, "Hellinger below, Hellinger and Pinsker above")
 
 
 # ---- the schemes that have a proof ----------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ DECIDING = LEVELS[:-1]  # what ``decides`` may be: a heuristic number never deci
 
 @dataclass(frozen=True)
 class Statement:
-    """What a theorem says: ``id`` of the catalogue, title, source, the statement in LaTeX, what it assumes, its caveat; ``slow``: seconds a target."""
+    """What a theorem says: ``id`` of the catalogue, title, source, the statement in LaTeX, what it assumes, and its caveat."""
 
     id: str
     title: str
@@ -27,7 +27,6 @@ class Statement:
     statement: str
     assumptions: tuple[str, ...] = ()
     caveat: str = ""
-    slow: bool = False
 
 
 def states(info):

@@ -13,6 +13,7 @@ from ..scheme import euler_maruyama
 from ..score import exact
 from .bounds import bounded, last_law
 from .claim import Statement, claim_over, states
+from .coordinates import pieces
 from .numeric import EPS, about, flow, mutated, unmet
 
 __all__ = ["bruno_2023_wasserstein2"]
@@ -79,7 +80,11 @@ def _curvature(target, t):
         spread = np.linalg.eigvalsh(target.cov()) if target.covariance.ndim == 2 else np.ravel(target.covariance)
         spread = kernel.m**2 * spread + kernel.v
         return 1 / float(spread.max()), 1 / float(spread.min())
-    if not isinstance(target, GaussianMixture) or target.dim != 1 or np.ptp(target.covs) > 0:
+    if target.dim > 1:
+        parts = pieces(target)
+        ends = [None] if parts is None else [_curvature(part, t) for part, _ in parts]
+        return None if None in ends else (min(lo for lo, _ in ends), max(hi for _, hi in ends))
+    if not isinstance(target, GaussianMixture) or np.ptp(target.covs) > 0:
         return None
     var, radius = kernel.m**2 * float(target.covs.flat[0]) + kernel.v, 0.5 * kernel.m * float(np.ptp(target.means))
     return 1 / var - (radius / var) ** 2, 1 / var

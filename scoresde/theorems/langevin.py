@@ -15,6 +15,7 @@ from ..laws import Gaussian
 from ..scheme import annealed_langevin, langevin
 from ..score import exact
 from .claim import Statement, claim_over, states
+from .gaussians import along_axes, log_size, matched, principal_axes, same_to_rounding, turned
 from .numeric import EPS, about, at_most, equal, exists, flow, mutated, needs, order, probes, richardson, time_derivative, unmet, worst
 
 __all__ = [
@@ -24,42 +25,6 @@ __all__ = [
 
 MOMENT = r"E|X|^2 finite"
 SPREAD = "the covariance is positive definite"
-
-
-def _matched(target):
-    r"""N(E X, Cov X): the target itself where it is Gaussian, in other cases the Gaussian with its first two moments; None if there is none."""
-    if isinstance(target, Gaussian):
-        return target
-    try:
-        return Gaussian(target.mean(), target.cov() if target.dim > 1 else target.cov()[0, 0])
-    except ValueError:
-        return None
-
-
-def _axes(law):
-    """(variances (d,), eigenvectors (d, d) or None) of a Gaussian's covariance."""
-    cov = law.covariance
-    return (np.broadcast_to(cov, (law.dim,)), None) if cov.ndim < 2 else np.linalg.eigh(cov)
-
-
-def _turned(x, basis):
-    """A vector, or a diagonal (d,) of variances, along the eigenvectors."""
-    return x if basis is None else x @ basis
-
-
-def _along(law, basis):
-    """(mean (d,), variances (d,)) of a Gaussian along the eigenvectors."""
-    cov = law.covariance
-    spread = np.broadcast_to(cov, (law.dim,)) if cov.ndim < 2 else np.diag(cov) if basis is None else np.einsum("ij,ij->j", basis, cov @ basis)
-    return _turned(law.mean(), basis), spread
-
-
-def _same(lhs, rhs, operations, size, of, at):
-    """lhs = rhs at the worst entry, up to so many roundings of numbers of this size."""
-    k = int(np.argmax(np.abs(lhs - rhs)))
-    error = operations * EPS * size
-    sides = Enclosure.near(lhs[k], error, method="propagated"), Enclosure.near(rhs[k], error, method="closed form")
-    return equal(*sides, digits=9, floor=size, name=of, parameters={"of": of, **at})
 
 
 # ---- E1 ----------------------------------------------------------------------------------------------------------------------------------
@@ -81,14 +46,14 @@ def unadjusted_langevin_on_gaussians(target, *, quick=False):
     theorem = unadjusted_langevin_on_gaussians
     needs(target, "mean", "cov", "second_moment")
     finite = exists(target.second_moment)
-    law = _matched(target) if finite else None
+    law = matched(target) if finite else None
     what = about(theorem, (MOMENT, finite), (SPREAD, not finite or law is not None))
     if (claim := unmet(what, "=")) is not None:
         return claim
-    v, basis = _axes(law)
-    centre, score, d = _turned(law.mean(), basis), exact(law), law.dim
+    v, basis = principal_axes(law)
+    centre, score, d = turned(law.mean(), basis), exact(law), law.dim
     start = Gaussian(law.mean() + 1.5 * math.sqrt(float(np.max(v))), 0.7 * float(np.max(v)))
-    first = _turned(start.mean(), basis)
+    first = turned(start.mean(), basis)
     cells, wrong, terms = [], [], {}
     for share in (0.1, 1.9) if quick else (0.1, 0.5, 1.0, 1.9):
         h = share * float(np.min(v))
@@ -96,16 +61,20 @@ def unadjusted_langevin_on_gaussians(target, *, quick=False):
         stationary = v / (1 - 0.5 * h / v)
         size = float(np.max(stationary) + np.max(start.covariance) + np.max(np.abs(first)) + np.max(np.abs(centre)))
         for k in (1, 10) if quick else (1, 10, 50):
-            mean, spread = _along(propagate(langevin(step=h, steps=k), score, start=start), basis)
+            mean, spread = along_axes(propagate(langevin(step=h, steps=k), score, start=start), basis)
             at, roundings = {"h λ_max": share, "k": k}, (8 * k + 32) * (1 if basis is None else d)
-            cells.append(_same(mean, centre + contraction**k * (first - centre), roundings, size, "mean", at))
-            closed = contraction ** (2 * k) * np.max(start.covariance) - np.expm1(2 * k * _log(contraction)) * stationary
-            cells.append(_same(spread, closed, roundings, size, "variance", at))
+            cells.append(same_to_rounding(mean, centre + contraction**k * (first - centre), roundings, size, "mean", at))
+            closed = contraction ** (2 * k) * np.max(start.covariance) - np.expm1(2 * k * log_size(contraction)) * stationary
+            cells.append(same_to_rounding(spread, closed, roundings, size, "variance", at))
         at, roundings = {"h λ_max": share}, 64 * (1 if basis is None else d)
         limit = _with_variances(law, stationary, basis)
         step = langevin(step=h, steps=1)
-        cells.append(_same(_along(propagate(step, score, start=limit), basis)[1], stationary, roundings, size, "variance of π_h after a step", at))
-        wrong.append(_same(_along(propagate(step, score, start=law), basis)[1], v, roundings, size, "variance of π after a step", at))
+        cells.append(
+            same_to_rounding(
+                along_axes(propagate(step, score, start=limit), basis)[1], stationary, roundings, size, "variance of π_h after a step", at
+            )
+        )
+        wrong.append(same_to_rounding(along_axes(propagate(step, score, start=law), basis)[1], v, roundings, size, "variance of π after a step", at))
         bias = float(np.sqrt(np.sum(v * np.expm1(-0.5 * np.log1p(-0.5 * h / v)) ** 2)))
         rhs = Enclosure.near(bias, 64 * EPS * bias, method="closed form")
         distance = wasserstein2(limit, law)
@@ -113,11 +82,6 @@ def unadjusted_langevin_on_gaussians(target, *, quick=False):
         terms[f"W2(π_h, π) at h = {share:g}/λ_max"] = distance
     control = claim_over(wrong, **mutated(theorem, r"\pi P_h = \pi"))
     return claim_over(cells, control=control, terms=terms, parameters={"law": "the target" if law is target else "N(E X, Cov X)"}, **what)
-
-
-def _log(x):
-    r"""\log|x|, and a large negative number at 0."""
-    return np.log(np.maximum(np.abs(x), 1e-300))
 
 
 def _with_variances(law, variances, basis):
@@ -171,11 +135,11 @@ def _contracted(theorem, target, quick, divergence, longest, rate, bias, false):
     r"""divergence(X_k, \pi) <= rate^k divergence(X_0, \pi) + bias, for steps up to the longest, from a start to one side of \pi."""
     needs(target, "mean", "cov", "second_moment")
     finite = exists(target.second_moment)
-    law = _matched(target) if finite else None
+    law = matched(target) if finite else None
     what = about(theorem, (MOMENT, finite), (SPREAD, not finite or law is not None))
     if (claim := unmet(what)) is not None:
         return claim
-    v = _axes(law)[0]
+    v = principal_axes(law)[0]
     m, M, score = 1 / float(np.max(v)), 1 / float(np.min(v)), exact(law)
     start = Gaussian(law.mean() + 1.5 / math.sqrt(m), 0.7 / m)
     first, cells, wrong, terms = divergence(start, law), [], [], {"at the start": divergence(start, law)}
@@ -348,32 +312,32 @@ def annealed_langevin_on_gaussians(target, *, quick=False):
     theorem = annealed_langevin_on_gaussians
     needs(target, "mean", "cov", "second_moment")
     finite = exists(target.second_moment)
-    law = _matched(target) if finite else None
+    law = matched(target) if finite else None
     what = about(theorem, (MOMENT, finite), (SPREAD, not finite or law is not None))
     if (claim := unmet(what, "=")) is not None:
         return claim
-    v, basis = _axes(law)
+    v, basis = principal_axes(law)
     score, widest = exact(law, variance_exploding), math.sqrt(float(np.max(v)))
     levels = widest * np.geomspace(8.0, 0.25, 4 if quick else 6)
     steps, step = (3 if quick else 10), 0.3 * levels[-1] ** 2
     start = Gaussian(law.mean() + 2 * widest, float(levels[0] ** 2))
-    centre, roundings = _turned(law.mean(), basis), 64 * len(levels) * steps * (1 if basis is None else law.dim)
+    centre, roundings = turned(law.mean(), basis), 64 * len(levels) * steps * (1 if basis is None else law.dim)
     size = float(levels[0] ** 2 + np.max(np.abs(start.mean())) + widest)
     cells, wrong, terms = [], [], {}
     for power in (2, 1):
-        mean, spread = _turned(start.mean(), basis), np.full(law.dim, float(levels[0] ** 2))
+        mean, spread = turned(start.mean(), basis), np.full(law.dim, float(levels[0] ** 2))
         for count, level in enumerate(levels, 1):
             epsilon, total, before = step * (level / levels[-1]) ** power, v + level**2, mean
             r = 1 - epsilon / total
             mean = centre + r**steps * (mean - centre)
-            spread = r ** (2 * steps) * spread - np.expm1(2 * steps * _log(r)) * total / (1 - 0.5 * epsilon / total)
+            spread = r ** (2 * steps) * spread - np.expm1(2 * steps * log_size(r)) * total / (1 - 0.5 * epsilon / total)
             table = annealed_langevin(levels[:count], steps=steps, step=step * (levels[count - 1] / levels[-1]) ** power, power=power)
-            found, variances = _along(propagate(table, score, start=start), basis)
+            found, variances = along_axes(propagate(table, score, start=start), basis)
             at = {"power": power, "levels": count}
-            cells.append(_same(found, mean, roundings, size, "mean", at))
-            cells.append(_same(variances, spread, roundings, size, "variance", at))
+            cells.append(same_to_rounding(found, mean, roundings, size, "mean", at))
+            cells.append(same_to_rounding(variances, spread, roundings, size, "variance", at))
             if abs(before[0] - centre[0]) > 1e-3 * size:  # else the contraction cannot be read off the chain's mean
-                moved = -np.expm1(_log((found - centre)[0] / (before - centre)[0]) / steps) * (1 + v[0] / level**2) * levels[-1] ** 2 / step
+                moved = -np.expm1(log_size((found - centre)[0] / (before - centre)[0]) / steps) * (1 + v[0] / level**2) * levels[-1] ** 2 / step
                 lhs = Enclosure.near(float(moved), 1e-9, method="propagated")
                 claim = equal(lhs, 1.0, digits=7, floor=1.0, name="speed", parameters={"of": "relative step", **at})
                 (cells if power == 2 else wrong).append(claim)

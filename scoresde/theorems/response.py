@@ -4,7 +4,8 @@ If the density of a chain started at p_T satisfies q - \pi = \epsilon e_1 + O(\e
 
     e_1(x) / \pi(x) = \int_0^T E[R_\tau(X_\tau) | X_0 = x] d\tau,   X_\tau = e^{-\tau} x + \sqrt{1 - e^{-2\tau}} Z:
 
-what is created at \tau travels down the reverse flow, whose density relative to p is a conditional expectation under the forward one.
+what is created at \tau travels down the reverse flow, whose density relative to p is a conditional expectation under the forward one. For a
+chain that follows the probability flow dx/d\tau = -x - s_\tau(x) the expectation is the value at the one point x_\tau that x comes from.
 """
 
 import math
@@ -14,7 +15,7 @@ import numpy as np
 
 from ..laws import Gaussian, GaussianMixture
 
-__all__ = ["Derivatives", "Response", "components", "respond"]
+__all__ = ["Derivatives", "Response", "components", "respond", "respond_along_flow"]
 
 
 def components(target):
@@ -104,21 +105,43 @@ def respond(target, T, sources, *, start=0.0, fine=1.0):
     grid in x of an eighth of the least standard deviation: all of them converge geometrically. ``fine`` multiplies the three resolutions.
     """
     parts = components(target)
-    _, mu, var = parts
-    sd = np.sqrt(var)
-    lo, hi = float(np.min(mu - 10 * sd)), float(np.max(mu + 10 * sd))
-    n = 2 * math.ceil(4 * fine * (hi - lo) / float(sd.min())) + 1  # odd, so that the interpolant has no Nyquist term
-    x = np.linspace(lo, hi, n, endpoint=False)
+    x = _axis(parts, fine)
     z = 0.3 / fine * np.arange(-round(27 * fine), round(27 * fine) + 1)
     weight = np.exp(-0.5 * z * z)
     weight /= weight.sum()
-    total = np.zeros((len(sources), n))
-    for tau, share in zip(*_times(float(var.min()), start, T, math.ceil(8 * fine)), strict=True):
+    total = np.zeros((len(sources), len(x)))
+    for tau, share in zip(*_times(float(parts[2].min()), start, T, math.ceil(8 * fine)), strict=True):
         field = _derivatives(parts, tau, np.add.outer(math.exp(-tau) * x, math.sqrt(-math.expm1(-2 * tau)) * z))
         for row, source in zip(total, sources, strict=True):
             row += share * (source(tau, field) @ weight)
     density = np.asarray(target.pdf(x[:, None]))
     return [_response(x, row * density, density) for row in total]
+
+
+def respond_along_flow(target, T, source, *, fine=1.0):
+    """The Response of a source that acts along the probability flow for noise times in (0, T): Runge–Kutta from each x on, between the nodes."""
+    parts = components(target)
+    x, slope = _axis(parts, fine), lambda t, y: -y - _derivatives(parts, t, y).s
+    y, t, total = x, 0.0, np.zeros(len(x))
+    for tau, share in zip(*_times(float(parts[2].min()), 0.0, T, math.ceil(8 * fine)), strict=True):
+        h = 0.5 * (tau - t)
+        for _ in range(2):
+            k1 = slope(t, y)
+            k2 = slope(t + h / 2, y + h / 2 * k1)
+            k3 = slope(t + h / 2, y + h / 2 * k2)
+            y = y + h / 6 * (k1 + 2 * k2 + 2 * k3 + slope(t + h, y + h * k3))
+            t += h
+        total += share * source(tau, _derivatives(parts, tau, y))
+    density = np.asarray(target.pdf(x[:, None]))
+    return _response(x, total * density, density)
+
+
+def _axis(parts, fine):
+    _, mu, var = parts
+    sd = np.sqrt(var)
+    lo, hi = float(np.min(mu - 10 * sd)), float(np.max(mu + 10 * sd))
+    n = 2 * math.ceil(4 * fine * (hi - lo) / float(sd.min())) + 1  # odd, so that the interpolant has no Nyquist term
+    return np.linspace(lo, hi, n, endpoint=False)
 
 
 def _response(x, e, density):
