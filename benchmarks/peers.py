@@ -149,6 +149,7 @@ def torch_make(problem, dtype, batch, compiled=False):
     torch.set_num_threads(THREADS)
     step, arguments = torch_step(problem, dtype)
     if compiled:
+        torch.compiler.reset()  # what was compiled for other shapes counts towards a limit, above which it would run uncompiled
         step = torch.compile(step, dynamic=False)
     kind = getattr(torch, dtype)
 

@@ -27,9 +27,9 @@ __all__ = ["Program", "need", "program", "run"]
 _BLOCK = 49152  # bytes of a block's state and logits: they stay near the processor; results do not depend on it
 _LANES = 1024  # particles side by side at most
 _DRAWN = 1024  # normals made at once
-_TASK = 64  # blocks handed to a thread at once, at most
+_TASK = 2**18  # bytes of the start that is handed to a thread at once, small enough for memory to be used again
 _FIELD = 32768  # numbers in a block that a field is called with
-_WORTH_A_THREAD = 200_000  # particle-steps below which starting threads costs more than it brings
+_WORTH_A_THREAD = 200_000  # numbers times steps below which starting threads costs more than it brings
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,9 +163,9 @@ def run(program, start, keep, states, key, n, dim, dtype, threads=None):
         return out
     lanes = _lanes(n, dim, program.held, out.itemsize)
     if threads is None:
-        threads = config.NUMBA_NUM_THREADS if n * len(keep) >= _WORTH_A_THREAD else 1
+        threads = config.NUMBA_NUM_THREADS if n * dim * len(keep) >= _WORTH_A_THREAD else 1
     blocks = -(-n // lanes)
-    size = lanes * max(1, min(_TASK, -(-blocks // (4 * threads) if threads > 1 else -blocks)))
+    size = lanes * max(1, min(_TASK // (8 * dim * lanes), -(-blocks // (4 * threads)) if threads > 1 else blocks))
 
     def task(lo):
         first = np.array(start(lo, min(lo + size, n)), dtype=dtype, order="C")

@@ -26,6 +26,7 @@ __all__ = ["fill", "key", "normals", "philox", "raw", "scratch", "table", "table
 
 _LANES = 1024  # normals made in one go; results do not depend on it
 _GROUP = 8  # pairs whose words are made side by side
+_SQUARE = 16  # coordinates made at once, so that whole cache lines of points are written
 
 _U32, _LOW = np.uint64(32), np.uint64(0xFFFFFFFF)
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)  # multipliers and key increments of Philox4x32
@@ -176,18 +177,24 @@ def scratch(dtype, normals=_LANES):
 
 
 def table_py(out, words, k0, k1, first, row):
-    """Overwrite out (n, d) with the normals of the particles first, ..., first + n - 1 at one row; words as in :func:`fill`."""
+    """Overwrite out (n, d) with the normals of the particles first, ..., first + n - 1 at one row.
+
+    words: scratch as in :func:`fill`, for 16 particles times min(d, 16) coordinates at least.
+    """
     n, d = out.shape
     skip = first % 2  # a pair is made together
-    lanes = np.empty(2 * words.shape[1], out.dtype)
-    for low in range(0, n + skip, len(lanes)):
-        a, b = max(low - skip, 0), min(low + len(lanes) - skip, n)
+    step = min(d, _SQUARE)
+    most = 2 * words.shape[1] // step // (2 * _GROUP) * 2 * _GROUP
+    lanes = np.empty(step * most, out.dtype)
+    for low in range(0, n + skip, most):
+        a, b = max(low - skip, 0), min(low + most - skip, n)
         width = -(-(b + skip - low) // (2 * _GROUP)) * 2 * _GROUP
-        block, wanted = out[a:b], lanes[a - low + skip : b - low + skip]
-        for j in range(d):
-            fill(lanes[:width], words, k0, k1, first - skip + low, row, j, width)
-            for i in range(len(wanted)):
-                block[i, j] = wanted[i]
+        for j in range(0, d, step):
+            count = min(step, d - j)
+            fill(lanes[: count * width], words, k0, k1, first - skip + low, row, j, width)
+            for i in range(a, b):
+                for k in range(count):
+                    out[i, j + k] = lanes[k * width + i - low + skip]
 
 
 table = njit(table_py, cache=True, error_model="numpy", nogil=True)
@@ -196,7 +203,8 @@ table = njit(table_py, cache=True, error_model="numpy", nogil=True)
 def normals(key, n, d, *, row=0, first=0, dtype=np.float64):
     """(n, d) standard normals of particles first, ..., first + n - 1 at one row. Particle i depends on (key, i, row) alone."""
     out = np.empty((n, d), dtype)
-    table(out, scratch(dtype, min(max(n + 1, 16), _LANES)), *key, first, row)
+    step = min(d, _SQUARE)
+    table(out, scratch(dtype, step * min(-(-(n + 1) // 16) * 16, max(16, _LANES // step // 16 * 16))), *key, first, row)
     return out
 
 

@@ -275,11 +275,13 @@ def _available_memory():
 
 
 def _check_finite(chain, out):
-    lost = ~(chain.torch or np).isfinite(out).all(-1).all(0)
+    finite_ones = (chain.torch or np).isfinite(out)
+    if finite_ones.all():
+        return
+    lost = ~finite_ones.all(-1).all(0)
     lost = lost if chain.torch is None else lost.cpu().numpy()
-    if lost.any():
-        i = int(np.argmax(lost))
-        raise NotTrusted(f"{chain.name}: {int(lost.sum())} of {chain.n} particles are not finite. {_cause(chain, i)}")
+    i = int(np.argmax(lost))
+    raise NotTrusted(f"{chain.name}: {int(lost.sum())} of {chain.n} particles are not finite. {_cause(chain, i)}")
 
 
 def _cause(chain, i):

@@ -23,7 +23,7 @@ from .response import components
 __all__ = ["chen_2022_total_variation", "chen_2023_early_stopping", "de_bortoli_2022_manifold", "lee_2022_polynomial", "li_2024_ancestral"]
 
 SAFETY = 2.0  # factor on the least constant that the calibration cells allow
-LONGEST = 1000  # steps of the longest chain
+LONGEST = 2000  # steps of the longest chain
 MOMENT = "E|X|^2 finite"
 CLOSED = "p_t in closed form: for any other law a sweep over many steps takes too long"
 
@@ -72,7 +72,7 @@ def chen_2022_total_variation(target, *, quick=False):
     r"""TV <= C [\sqrt{KL(\pi|\gamma)} e^{-T} + (L\sqrt{dh} + L m_2 h)\sqrt T + M\sqrt T] for some C, for chains of exponential_absolute.
 
     L = max(1, largest |\nabla^2\log p_t|), h <= 1/L, score errors a shift of size M. C is fitted for T in {1/2, 1}, h in {1/L, 1/2L} and judged
-    at 4T, h/4, M/4. Terms: the measured exponents of h, e^{-T} and M. Control: the form without its terms in h.
+    at T = 3 + max(1, \log L), h/4, M/4. Terms: the measured exponents of h, e^{-T} and M. Control: the form without its terms in h.
     """
     theorem = chen_2022_total_variation
     _exact_chain(target, theorem)
@@ -80,13 +80,14 @@ def chen_2022_total_variation(target, *, quick=False):
     what = about(theorem, (LIPSCHITZ, math.isfinite(L)), (MOMENT, exists(target.second_moment)))
     if (claim := unmet(what)) is not None:
         return claim
-    if 4 * L > LONGEST:
+    far = 3 + max(1.0, math.log(L))  # where the steps, and no longer the start, make the error
+    if far * L > LONGEST:
         reason = f"too rough: h <= 1/L = {1 / L:.1e} takes more than {LONGEST} steps"
         return Claim(verdict="inconclusive", relation="<=", lhs=None, rhs=None, reason=reason, **what)
     d, second, score, M, h = target.dim, math.sqrt(target.second_moment()), exact(target), 0.2, min(0.25, 1 / L)
     KL = max(Along(target).divergence(0.0).hi, 0.0)
     fitted = [(T, step, m) for T, step in ((0.5, h), (1.0, h), (0.5, h / 2)) for m in (0.0, M)]
-    held = [(4.0, h, 0.0), (2.0, h / 2, M), (1.0, h, M / 4), (0.5, h / 4, 0.0)]
+    held = [(far, h, 0.0), (2.0, h / 2, M), (1.0, h, M / 4), (0.5, h / 4, 0.0)]
 
     def law(T, step, M, start=None):
         return last_law(exponential_absolute(grid.uniform(T, h=step)), perturbed(score, M) if M else score, start)
@@ -225,7 +226,7 @@ def _proportional(T, stop, steps):
     "The constant is hidden: fitted at two numbers of steps, judged at larger ones. The law is compared with the data after one step of noise.",
 ))  # fmt: skip
 def li_2024_ancestral(target, *, quick=False):
-    r"""TV(p_{t_1}, chain) <= C d \log^3 N / N: fitted at N = 24, 48, judged at N = 96, 192. Control: d \log^3 N / N^3."""
+    r"""TV(p_{t_1}, chain) <= C d \log^3 N / N: fitted at N = 24, 48, judged at N = 96, 192. Control: d \log^3 N / N^4."""
     theorem = li_2024_ancestral
     needs(target, "noised", "second_moment")
     _exact_chain(target, theorem)
@@ -243,7 +244,7 @@ def li_2024_ancestral(target, *, quick=False):
         times = _learning_rates(N)
         measured[N, T] = total_variation(last_law(ancestral(times, "posterior"), score), flow(target, float(times[-1])))
     form = lambda N, T, power=1: d * math.log(N) ** 3 / N**power  # noqa: E731
-    sharper = r"TV(p_{t_1}, L(\hat Y)) \le C \frac{d\log^3N}{N^3}", lambda N, T: form(N, T, 3)
+    sharper = r"TV(p_{t_1}, L(\hat Y)) \le C \frac{d\log^3N}{N^4}", lambda N, T: form(N, T, 4)
     return _in_steps(theorem, what, measured, cells, form, sharper, 1.0, " (stated 1, with log^3 N)")
 
 
