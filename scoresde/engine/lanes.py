@@ -29,7 +29,7 @@ __all__ = ["chain", "chain_py", "tile"]
 
 _TILE = 16  # components whose logits are held at once
 _NEAR = 16384  # bytes of a block that are worked on at once, so that they stay in the first-level cache
-_SQUARE = 16  # coordinates copied at once between points and lanes: fewer lines of cache than there are
+_SQUARE, _ROWS = 16, 8  # coordinates and points copied at once between points and lanes: fewer lines than the first-level cache has in a set
 
 _jit = register_jitable(forceinline=True)
 
@@ -212,6 +212,30 @@ def _slot(ring, r, slots):
     return part(ring, r % slots * width, (r % slots + 1) * width)
 
 
+@register_jitable
+def _enter(y, start, low, lanes):
+    n, d = start.shape
+    here = min(lanes, n - low)
+    for near in range(0, d, _SQUARE):
+        for row in range(0, here, _ROWS):
+            for j in range(near, min(near + _SQUARE, d)):
+                for i in range(row, min(row + _ROWS, here)):
+                    y[j * lanes + i] = start[low + i, j]
+    for j in range(d):
+        for i in range(here, lanes):
+            y[j * lanes + i] = start[n - 1, j]  # a last block is filled up with copies; nobody sees them
+
+
+@register_jitable
+def _leave(out, y, first, count, lanes):
+    d = out.shape[1]
+    for near in range(0, d, _SQUARE):
+        for row in range(0, count, _ROWS):
+            for j in range(near, min(near + _SQUARE, d)):
+                for i in range(row, min(row + _ROWS, count)):
+                    out[first + i, j] = y[j * lanes + i]
+
+
 def chain_py(out, start, keep, k0, k1, index, lanes, words, a, b, c, used, drawn, m, v, offset, means, covs, shift, basis):
     """Particles in blocks of ``lanes`` through all rows; y_{r+1} goes to out[keep[r]] where keep[r] >= 0.
 
@@ -234,10 +258,7 @@ def chain_py(out, start, keep, k0, k1, index, lanes, words, a, b, c, used, drawn
     turned = _room(height * width if full else 0, kind)
     top, old, total, weight = _room(lanes, kind), _room(lanes, kind), _room(lanes, kind), _room(lanes, kind)
     for low in range(0, n, lanes):
-        for near in range(0, d, _SQUARE):
-            for i in range(lanes):
-                for j in range(near, min(near + _SQUARE, d)):
-                    y[j * lanes + i] = start[min(low + i, n - 1), j]  # a last block is filled up with copies; nobody sees them
+        _enter(y, start, low, lanes)
         for r in range(len(a)):
             x, to, score = _slot(y, r, states), _slot(y, r + 1, states), _slot(s, r, scores)
             if used[r]:
@@ -263,10 +284,7 @@ def chain_py(out, start, keep, k0, k1, index, lanes, words, a, b, c, used, drawn
                 if c[r, j] != 0:
                     _extend(to, _slot(z, r - j, draws), c[r, j])
             if keep[r] >= 0:
-                for near in range(0, d, _SQUARE):
-                    for i in range(min(lanes, n - low)):
-                        for j in range(near, min(near + _SQUARE, d)):
-                            out[keep[r], index + low + i, j] = to[j * lanes + i]
+                _leave(out[keep[r]], to, index + low, min(lanes, n - low), lanes)
 
 
 chain = njit(chain_py, cache=True, error_model="numpy", nogil=True)

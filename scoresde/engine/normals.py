@@ -27,6 +27,7 @@ __all__ = ["fill", "key", "normals", "philox", "raw", "scratch", "table", "table
 _LANES = 1024  # normals made in one go; results do not depend on it
 _GROUP = 8  # pairs whose words are made side by side
 _SQUARE = 16  # coordinates made at once, so that whole cache lines of points are written
+_ROWS = 8  # points written side by side: no more than the first-level cache has places for addresses a power of two apart
 
 _U32, _LOW = np.uint64(32), np.uint64(0xFFFFFFFF)
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)  # multipliers and key increments of Philox4x32
@@ -192,9 +193,10 @@ def table_py(out, words, k0, k1, first, row):
         for j in range(0, d, step):
             count = min(step, d - j)
             fill(lanes[: count * width], words, k0, k1, first - skip + low, row, j, width)
-            for i in range(a, b):
+            for near in range(a, b, _ROWS):
                 for k in range(count):
-                    out[i, j + k] = lanes[k * width + i - low + skip]
+                    for i in range(near, min(near + _ROWS, b)):
+                        out[i, j + k] = lanes[k * width + i - low + skip]
 
 
 table = njit(table_py, cache=True, error_model="numpy", nogil=True)
