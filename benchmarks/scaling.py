@@ -54,7 +54,7 @@ def grown(name, values, repeats):
     return {"name": name, "values": list(values), "seconds": [spread(times[x]) for x in values], "slope": spread(slopes)}
 
 
-def threads(repeats, particles=65536):
+def threads(repeats, particles=2**19):
     """[{threads, seconds, faster}], from one to all cores: ``faster`` is the factor over one thread."""
     counts = range(1, cores() + 1)
     calls = {t: simulated(threads=t, n=particles) for t in counts}

@@ -27,7 +27,7 @@ __all__ = ["Program", "need", "program", "run"]
 _BLOCK = 49152  # bytes of a block's state and logits: they stay near the processor; results do not depend on it
 _LANES = 1024  # particles side by side at most
 _DRAWN = 1024  # normals made at once
-_TASK = 2**18  # bytes of the start that is handed to a thread at once, small enough for memory to be used again
+_TASK = 2**20  # bytes of the start that is handed to a thread at once, small enough for memory to be used again
 _FIELD = 32768  # numbers in a block that a field is called with
 _WORTH_A_THREAD = 200_000  # numbers times steps below which starting threads costs more than it brings
 
