@@ -129,7 +129,7 @@ def figure(report):
         cost = np.array([row[key] for row in report["beside"]])
         axes.loglog(steps, 1e3 * cost, marker="o", color=colour, linewidth=2.0 if colour == BLUE else 1.2)
         label = f"{name}\nsteps$^{{{slope(steps, cost):.2f}}}$"
-        axes.annotate(label, (steps[-1], 1e3 * cost[-1]), (8, 0), textcoords="offset points", va="center", fontsize=8, color=colour)
+        axes.annotate(label, (steps[-1], 1e3 * cost[-1]), (8, -4), textcoords="offset points", va="top", fontsize=8, color=colour)
     budgets = {480: 70.0, 10_000: 2500.0}
     axes.plot(list(budgets), list(budgets.values()), linestyle="", marker="_", markersize=16, markeredgewidth=2, color=ORANGE)
     got = next((row["got"] for row in report["rows"] if row["what"] == "10 000 steps"), None)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -138,3 +139,18 @@ def test_labels_keep_their_distance():
 
 def test_versions_say_what_is_missing():
     assert timing.versions(("numpy", "no-such-package")) == timing.versions(()) | {"numpy": np.__version__, "no-such-package": None}
+
+
+# ---- what is written down --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_table_of_the_readme_is_the_stored_result():
+    root = Path(__file__).parent.parent
+    columns = json.loads((root / "benchmarks/results/engines.json").read_text())["columns"]
+    lines = [line.strip("| \n").split(" | ") for line in (root / "README.md").read_text().splitlines() if " | × " in line]
+    shown = {tuple(map(int, cells[0].split(", "))): [(float(cells[i]), float(cells[i + 2].strip("× "))) for i in (1, 4)] for cells in lines}
+    for row in columns:
+        time, ratio = shown[row["d"], row["K"]][row["dtype"] == "float32"]
+        assert time == pytest.approx(row["nanoseconds"]["scoresde"][0], rel=0.005)  # three digits
+        assert ratio == pytest.approx(row["ratio"][row["best_peer"]][0], abs=0.051)  # one decimal
+    assert len(columns) == 2 * len(shown)
