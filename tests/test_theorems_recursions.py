@@ -8,16 +8,11 @@ from hypothesis import given, settings
 
 import scoresde as sd
 from scoresde import grid, targets, theorems
-from scoresde.theorems import recursions
-from scoresde.theorems.recursions import (
-    DPM_SOLVER_2,
-    RECURSIONS,
-    Directions,
-    gaussian_distances,
-    gaussian_exact_maps,
-    gaussian_first_order,
-    gaussian_recursions,
-)
+from scoresde.theorems import distances, first_order, recursions
+from scoresde.theorems.distances import gaussian_distances
+from scoresde.theorems.first_order import DPM_SOLVER_2, gaussian_first_order
+from scoresde.theorems.gaussians import Directions
+from scoresde.theorems.recursions import RECURSIONS, gaussian_exact_maps, gaussian_recursions
 from tests.test_theorems_sharp import mixtures
 
 TRUE = (gaussian_recursions, gaussian_exact_maps, gaussian_first_order, gaussian_distances)
@@ -82,18 +77,18 @@ def test_the_constant_of_dpm_solver_2_at_zero():
 
 
 def test_closed_distances():
-    assert recursions._closed_tv(0.0, 1.0, 1.0, 1.0) == pytest.approx(math.erf(1 / math.sqrt(8)), rel=1e-15)
-    assert recursions._closed_tv(0.3, 2.0, 0.3, 2.0) == 0.0
+    assert distances._closed_tv(0.0, 1.0, 1.0, 1.0) == pytest.approx(math.erf(1 / math.sqrt(8)), rel=1e-15)
+    assert distances._closed_tv(0.3, 2.0, 0.3, 2.0) == 0.0
     for pair in ((0.0, 1.0, 0.0, 4.0), (1.0, 0.2, -3.0, 5.0), (0.0, 1.0, 40.0, 1.5)):
         p, q = sd.Gaussian([pair[0]], pair[1]), sd.Gaussian([pair[2]], pair[3])
-        assert recursions._closed_tv(*pair) == pytest.approx(sd.total_variation(p, q).value, rel=1e-12)
-        assert recursions._closed_kl(*pair) == pytest.approx(sd.kullback_leibler(p, q).value, rel=1e-12)
+        assert distances._closed_tv(*pair) == pytest.approx(sd.total_variation(p, q).value, rel=1e-12)
+        assert distances._closed_kl(*pair) == pytest.approx(sd.kullback_leibler(p, q).value, rel=1e-12)
 
 
 def test_orders_of_the_catalogue():
     """mu = 1.3, v = .3, variance errors at h and h/2: order 1, Heun 2, and h log(1/h) where the posterior variance goes on to 0."""
     p = Directions(np.array([1.3]), np.array([0.3]))
-    shown = lambda table, stop=0.0: np.abs(recursions._errors(p, table, 0.5, stop, (64, 128))[1]).ravel()  # noqa: E731
+    shown = lambda table, stop=0.0: np.abs(first_order._errors(p, table, 0.5, stop, (64, 128))[1]).ravel()  # noqa: E731
     tables = {r.name: r.table for r in RECURSIONS}
     order = {name: math.log2(np.divide(*shown(table, 0.1))) for name, table in tables.items() if name != "ancestral (optimal)"}
     assert {round(order[name]) for name in ("flow_heun", "dpm_solver_2")} == {2}

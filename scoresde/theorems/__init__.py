@@ -16,8 +16,10 @@ from .convergence import conforti_2023_kullback_leibler, de_bortoli_2021_decompo
 from .corrector import corrector_invariance, langevin_forgetting, predictor_corrector_on_gaussians
 from .denoising import ho_2020_elbo_gap, ho_2020_optimal_variances, ho_2020_posterior, sohl_dickstein_2015_bound, song_2021_implicit_family
 from .dimension import dimension_of_the_bounds, dimension_of_the_noise, dimension_of_the_step, dimension_of_the_time
+from .distances import gaussian_distances
 from .escalation import decide, shares, within_budget
 from .existential import de_bortoli_2021_constants, de_bortoli_2021_rates
+from .first_order import gaussian_first_order
 from .flow import chen_2018_flow_likelihood, quadratic_identity, sohl_dickstein_2015_binomial
 from .forward_flow import (
     autoregressive_clock,
@@ -49,7 +51,7 @@ from .ornstein_uhlenbeck import (
     villani_2009_wasserstein2,
 )
 from .rates import chen_2022_total_variation, chen_2023_early_stopping, de_bortoli_2022_manifold, lee_2022_polynomial, li_2024_ancestral
-from .recursions import gaussian_distances, gaussian_exact_maps, gaussian_first_order, gaussian_recursions
+from .recursions import gaussian_exact_maps, gaussian_recursions
 from .reversal import anderson_1982_time_reversal, reverse_semigroup_density, sharp_initialisation_error
 from .schedules import benton_2024_early_stopping, total_variation_schedule, watson_2021_optimal_schedule
 from .score_curvature import brascamp_1976_score_slope, compact_support_score, fisher_divergence_blindness

@@ -1,12 +1,27 @@
 """Gaussians seen along the eigenvectors of their covariance, where every chain is a scalar recursion."""
 
+import math
+from dataclasses import dataclass
+
 import numpy as np
 
 from ..enclosure import Enclosure
 from ..laws import Gaussian
-from .numeric import EPS, equal
+from .numeric import EPS, equal, exists, needs
 
-__all__ = ["along_axes", "log_size", "matched", "principal_axes", "same_to_rounding", "turned"]
+__all__ = [
+    "MOMENTS",
+    "SURROGATE",
+    "Directions",
+    "along_axes",
+    "directions",
+    "log_size",
+    "matched",
+    "principal_axes",
+    "same_to_rounding",
+    "told",
+    "turned",
+]  # fmt: skip
 
 
 def matched(target):
@@ -48,3 +63,44 @@ def same_to_rounding(lhs, rhs, operations, size, of, at):
 def log_size(x):
     r"""\log|x|, and a large negative number at 0."""
     return np.log(np.maximum(np.abs(x), 1e-300))
+
+
+# ---- mean and variance in each direction ----------------------------------------------------------------------------------------------
+
+MOMENTS = "mean and covariance finite, the covariance positive definite"
+SURROGATE = "for a target that is not Gaussian: the Gaussian with its mean and covariance"
+
+
+@dataclass(frozen=True)
+class Directions:
+    r"""N(\mu, v) in each eigen-direction of the covariance, (d,) both; along the flow \mu_t = e^{-t}\mu, v_t = v + (1 - v)(1 - e^{-2t})."""
+
+    mean: np.ndarray
+    var: np.ndarray
+
+    def at(self, t):
+        return math.exp(-t) * self.mean, self.var + (1 - self.var) * -math.expm1(-2 * t)
+
+    @property
+    def law(self):
+        return Gaussian(self.mean, self.var)
+
+    @property
+    def widest(self):
+        """The direction of the greatest variance alone."""
+        k = int(np.argmax(self.var))
+        return Directions(self.mean[k : k + 1], self.var[k : k + 1])
+
+
+def directions(target):
+    """(Directions, the assumption on the moments)."""
+    needs(target, "mean", "cov")
+    if not exists(target.cov) or not exists(target.mean):
+        return None, (MOMENTS, False)
+    var, basis = np.linalg.eigh(np.atleast_2d(target.cov()))
+    held = bool(var[0] > len(var) * EPS * var[-1])
+    return Directions(basis.T @ target.mean(), var), (MOMENTS, held)
+
+
+def told(target, p, **more):
+    return {"target": "itself" if isinstance(target, Gaussian) else "N(mean, covariance) in its place", "directions": len(p.var), **more}

@@ -9,15 +9,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from scipy import special
 
 from .. import grid
-from ..divergence import kullback_leibler, total_variation, wasserstein2
+from ..divergence import total_variation
 from ..enclosure import Enclosure
 from ..engine.line import propagate_line
 from ..engine.propagate import propagate
-from ..errors import NoMethod
-from ..laws import Gaussian, GaussianMixture, standard_normal
+from ..laws import Gaussian, standard_normal
 from ..scheme import (
     ancestral,
     ddim,
@@ -33,44 +31,10 @@ from ..scheme import (
 from ..score import exact
 from .bounds import powered
 from .claim import Statement, claim_over, states
-from .numeric import EPS, about, equal, exists, mutated, needs, richardson, unmet
+from .gaussians import MOMENTS, SURROGATE, directions, told
+from .numeric import EPS, about, equal, mutated, richardson, unmet
 
-__all__ = ["gaussian_distances", "gaussian_exact_maps", "gaussian_first_order", "gaussian_recursions"]
-
-MOMENTS = "mean and covariance finite, the covariance positive definite"
-SURROGATE = "for a target that is not Gaussian: the Gaussian with its mean and covariance"
-
-
-@dataclass(frozen=True)
-class Directions:
-    r"""N(\mu, v) in each eigen-direction of the covariance, (d,) both; along the flow \mu_t = e^{-t}\mu, v_t = v + (1 - v)(1 - e^{-2t})."""
-
-    mean: np.ndarray
-    var: np.ndarray
-
-    def at(self, t):
-        return math.exp(-t) * self.mean, self.var + (1 - self.var) * -math.expm1(-2 * t)
-
-    @property
-    def law(self):
-        return Gaussian(self.mean, self.var)
-
-    @property
-    def widest(self):
-        """The direction of the greatest variance alone."""
-        k = int(np.argmax(self.var))
-        return Directions(self.mean[k : k + 1], self.var[k : k + 1])
-
-
-def _directions(target):
-    """(Directions, the assumption on the moments)."""
-    needs(target, "mean", "cov")
-    if not exists(target.cov) or not exists(target.mean):
-        return None, (MOMENTS, False)
-    var, basis = np.linalg.eigh(np.atleast_2d(target.cov()))
-    held = bool(var[0] > len(var) * EPS * var[-1])
-    return Directions(basis.T @ target.mean(), var), (MOMENTS, held)
-
+__all__ = ["gaussian_exact_maps", "gaussian_recursions"]
 
 # ---- G1: the recursions ---------------------------------------------------------------------------------------------------------------
 
@@ -195,7 +159,7 @@ def gaussian_recursions(target, *, quick=False):
     Gaussians: TV = 0 to 1e-8. Control: euler_maruyama with the noise 1 - e^{-2h} of another scheme.
     """
     theorem = gaussian_recursions
-    p, held = _directions(target)
+    p, held = directions(target)
     what = about(theorem, held)
     if (claim := unmet(what, "=")) is not None:
         return claim
@@ -210,11 +174,7 @@ def gaussian_recursions(target, *, quick=False):
     wrong = _run(p, times, _affine(lambda p, t, u: (1 + t - u, 2 * (t - u), -math.expm1(-2 * (t - u)))), 0.0 * p.mean, 1 + 0.0 * p.var)
     control = claim_over(_moments("euler_maruyama", propagate(euler_maruyama(times), exact(p.law)), wrong)[1:],
                          **mutated(theorem, r"var' = (1+h-\tfrac{2h}{v_t})^2 var + 1 - e^{-2h} \text{ for euler\_maruyama}"))  # fmt: skip
-    return powered(claim_over(cells, parameters=_told(target, p, T=T), **what), control)
-
-
-def _told(target, p, **more):
-    return {"target": "itself" if isinstance(target, Gaussian) else "N(mean, covariance) in its place", "directions": len(p.var), **more}
+    return powered(claim_over(cells, parameters=told(target, p, T=T), **what), control)
 
 
 def _moments(name, law, closed):
@@ -284,7 +244,7 @@ def gaussian_exact_maps(target):
     is the kernel, whatever its steps (one direction: several would need one variance each). Control: Bayes' rule with v_u(1 - e^{-3h} v_u/v_t).
     """
     theorem = gaussian_exact_maps
-    p, held = _directions(target)
+    p, held = directions(target)
     what = about(theorem, held)
     if (claim := unmet(what, "=")) is not None:
         return claim
@@ -304,7 +264,7 @@ def gaussian_exact_maps(target):
     law = propagate(ancestral(times, optimal_variance(times, one.law)), exact(one.law), start=start)
     cells += _moments("ancestral (optimal)", law, (one.mean + k * (start.mean() - one.at(3.0)[0]), k * k * start.covariance + r))
     control = claim_over(wrong, **mutated(theorem, r"Var(X_u|X_t) = v_u(1-e^{-3h}\tfrac{v_u}{v_t})"))
-    return powered(claim_over(cells, parameters=_told(target, p), **what), control)
+    return powered(claim_over(cells, parameters=told(target, p), **what), control)
 
 
 def _kernel(p, t, u):
@@ -343,196 +303,3 @@ def _limits(p, what, scheme, t, start, closed, powers):
         lhs = Enclosure.near(float(limit[i]), float(error[i]), method="chains, extrapolated")
         cells.append(equal(lhs, float(right[i]), digits=4, floor=float(size[i]), name=what, parameters={"of": f"{what}, {of}"}))
     return cells
-
-
-# ---- G3: first-order constants --------------------------------------------------------------------------------------------------------
-
-
-def _noise(v):
-    return (v - 2) ** 2 / v + 2 * (1 - v)
-
-
-def _drift(v):
-    return (v - 1) ** 2 / v + 2 * (1 - v)
-
-
-@dataclass(frozen=True)
-class FirstOrder:
-    r"""var' - v_u = h^{q+1} \rho(t, v_t) + ..., mean' - \mu_u = h^{q+1} r(v_t) \mu_t + ... of one exact step from N(\mu_t, v_t), q = power."""
-
-    name: str
-    table: Callable
-    rho: Callable
-    mean: Callable
-    flow: bool = False  # carried on by the flow, or by the reverse diffusion
-    power: int = 1
-    stop: float = 0.0  # where the grid ends, over the least variance or 1
-
-
-FIRST = (
-    FirstOrder("euler_maruyama", lambda g, p: euler_maruyama(g), lambda t, v: _noise(v), lambda v: -0.5 + 0 * v),
-    FirstOrder("exponential_relative", lambda g, p: exponential_relative(g), lambda t, v: _noise(v) - v, lambda v: -1 + 0 * v),
-    FirstOrder("exponential_absolute", lambda g, p: exponential_absolute(g), lambda t, v: _noise(v) + v, lambda v: 0 * v),
-    FirstOrder("ancestral (beta)", lambda g, p: ancestral(g, "beta"), lambda t, v: _noise(v) + v - 2, lambda v: 0 * v),
-    FirstOrder("ancestral (optimal)", lambda g, p: ancestral(g, optimal_variance(g, p.law)),
-               lambda t, v: _noise(v) + v + 2 - 4 * np.mean(1 / v, axis=-1, keepdims=True), lambda v: 0 * v),
-    FirstOrder("flow_euler", lambda g, p: flow_euler(g), lambda t, v: _drift(v), lambda v: -0.5 + 0 * v, flow=True),
-    FirstOrder("flow_heun", lambda g, p: flow_heun(g), lambda t, v: -(v - 1) * (v * v - 3) / (3 * v * v), lambda v: (3 - 2 * v) / (12 * v), True, 2),
-    FirstOrder("ancestral (posterior), stopped", lambda g, p: ancestral(g, "posterior"),
-               lambda t, v: _noise(v) + v - 2 - 4 / np.expm1(2 * t), lambda v: 0 * v, stop=0.1),
-    FirstOrder("ddim, stopped", lambda g, p: ddim(g), lambda t, v: _drift(v) + v + 1 / np.expm1(-2 * t), lambda v: 0 * v, True, 1, 0.1),
-)  # fmt: skip
-
-# limits for grids of equal steps that go on to t = 0, where \sigma_t = 0: the same for every Gaussian
-POSTERIOR, DDIM = -2.0, -0.5  # of (var - v)/h, divided by log(1/h)
-DPM_SOLVER_2 = -1.9393601014  # of (var - v)/h: -2 {1 + \sum_{j>=2} [2 (\sqrt j - \sqrt{j-1}) (j (j-1))^{1/4} - 1]}
-
-
-@states(Statement(
-    "G3", "Gaussian targets: the exact first-order error of every scheme, and what happens at t = 0",
-    "derived here; orders measured before by Pierret & Galerne 2025, arXiv:2405.14250",
-    r"\frac{var-v}{h^q}\to\int_0^T\rho(t,v_t)\,\Phi_t\,dt,\quad \Phi_t = \Big(\frac{e^{-t}v}{v_t}\Big)^2 \text{(diffusion)},\ \frac v{v_t}"
-    r" \text{(flow)};\quad \rho_{EM} = \tfrac{(v-2)^2}v+2(1-v);"
-    r"\qquad\text{steps down to } 0:\ \frac{var-v}{h\log(1/h)}\to-2 \text{ (posterior)},\ -\tfrac12 \text{ (DDIM)};"
-    r"\quad \frac{var-v}h\to-1.93936 \text{ (DPM-Solver-2)}",
-    (MOMENTS,),
-    "The chain starts at p_T. Order 1 (q = 1) except flow_heun (q = 2) and optimal variances in one direction (exact). Three schemes lose their "
-    "order where the last step goes to 0, with constants that are the same for every target; DPM-Solver-2 takes a step of DDIM from h to 0. "
-    + SURROGATE + ".",
-))  # fmt: skip
-def gaussian_first_order(target, *, quick=False):
-    r"""(mean - \mu)/h^q and (var - v)/h^q of a chain from p_T, extrapolated to h = 0, against closed integrals, for nine schemes.
-
-    \rho is the local error of an exact start: with N = (v-2)^2/v + 2(1-v) and D = (v-1)^2/v + 2(1-v) it is N (euler_maruyama), N - v, N + v
-    (exponential_relative, _absolute), N + v - 2 (ancestral, beta), D (flow_euler), -(v-1)(v^2-3)/(3v^2) with q = 2 (flow_heun),
-    N + v - 2 - 4/(e^{2t}-1) (posterior) and D + v - 1/\sigma_t^2 (ddim). The last two are not integrable at 0: there the error is h log(1/h),
-    with the constants -2 and -1/2, and DPM-Solver-2, of order 2 before, has order 1. Control: -1 for the posterior variance.
-    """
-    theorem = gaussian_first_order
-    p, held = _directions(target)
-    what = about(theorem, held)
-    if (claim := unmet(what, "=")) is not None:
-        return claim
-    scale = min(1.0, float(p.var.min()))
-    T = min(0.5, 2 * scale)
-    cells = [cell for scheme in FIRST for cell in _compare(scheme, p, T, scheme.stop * scale, (16, 32, 64, 128)[: 3 if quick else 4])]
-    cells += _at_zero(p, 0.05 * scale, POSTERIOR)
-    control = claim_over(_at_zero(p, 0.05 * scale, -1.0)[:1], **mutated(theorem, r"\frac{var-v}{h\log(1/h)}\to-1 \text{ (posterior)}"))
-    return powered(claim_over(cells, parameters=_told(target, p, T=T), **what), control)
-
-
-def _errors(p, table, T, stop, steps):
-    """(mean - mu_stop, variance - v_stop), (len(steps), d) each, of chains from p_T."""
-    mean, var = p.at(stop)
-    start = Gaussian(*p.at(T))
-    laws = [propagate(table(grid.uniform(T, n, stop=stop), p), exact(p.law), start=start) for n in steps]
-    return np.array([law.mean() - mean for law in laws]), np.array([np.broadcast_to(law.covariance, var.shape) - var for law in laws])
-
-
-def _compare(scheme, p, T, stop, steps):
-    means, variances = _errors(p, scheme.table, T, stop, steps)
-    powers = (T - stop) / np.array(steps)[:, None]
-    node, weight = np.polynomial.legendre.leggauss(40)
-    t = stop + 0.5 * (T - stop) * (1 + node)[:, None]
-    weight = 0.5 * (T - stop) * weight
-    v = p.var + (1 - p.var) * -np.expm1(-2 * t)
-    end = p.at(stop)[1]
-    carried = end / v if scheme.flow else (np.exp(stop - t) * end / v) ** 2
-    sides = (
-        ("mean", means, weight @ (scheme.mean(v) * np.exp(-t) * p.mean * np.sqrt(carried)), np.abs(p.mean) + np.sqrt(p.var)),
-        ("variance", variances, weight @ (scheme.rho(t, v) * carried), p.var),
-    )
-    cells = []
-    for of, errors, right, size in sides:
-        noise = 256 * EPS * (size.max() / powers**scheme.power)
-        limit, error = richardson(errors / powers**scheme.power, noise, (1, 2, 3))
-        floor = size * (1 + T / p.var) ** scheme.power  # what the constants are made of
-        i = int(np.argmax((np.abs(limit - right) - error) / floor))
-        lhs = Enclosure.near(float(limit[i]), float(error[i]), method="chains, extrapolated")
-        cells.append(equal(lhs, float(right[i]), digits=2, floor=float(floor[i]), name=of, parameters={"scheme": scheme.name, "of": of}))
-    return cells
-
-
-def _at_zero(p, T, posterior):
-    r"""The limits for steps that go on to 0. T is short: the rest of the way adds to the h of h log(1/h), not to its constant."""
-    steps = np.array([64, 128, 256])
-    with_last = lambda g, p: ddim(g[-2:]) @ dpm_solver_2(g[:-1])  # noqa: E731
-    cells = []
-    limits = (
-        ("ancestral (posterior)", lambda g, p: ancestral(g, "posterior"), posterior),
-        ("ddim", lambda g, p: ddim(g), DDIM),
-        ("dpm_solver_2", with_last, DPM_SOLVER_2),
-    )
-    for name, table, constant in limits:
-        rates = _errors(p, table, T, 0.0, steps)[1] / (T / steps[:, None])
-        if name != "dpm_solver_2":
-            rates = np.diff(rates, axis=0) / math.log(2)  # h is halved: log(1/h) grows by log 2
-        gap = np.abs(np.diff(rates, axis=0)[-1])
-        i = int(np.argmax(np.abs(rates[-1] - constant)))
-        lhs = Enclosure.near(float(rates[-1, i]), float(gap[i]) + 1e-6, method="chains")
-        cells.append(equal(lhs, constant, digits=1, floor=1.0, name="at 0", parameters={"scheme": name, "of": "variance, steps down to 0"}))
-    return cells
-
-
-# ---- G4: distances of Gaussians -------------------------------------------------------------------------------------------------------
-
-
-@states(Statement(
-    "G4", "distances of Gaussians in closed form: KL, W2, TV against quadrature",
-    "textbook",
-    r"KL = \tfrac12[\tfrac{v_1}{v_2}+\tfrac{\Delta^2}{v_2}-1+\ln\tfrac{v_2}{v_1}],\quad W_2^2 = \Delta^2+(\sqrt{v_1}-\sqrt{v_2})^2,"
-    r"\quad TV = |P(x_1,x_2)-Q(x_1,x_2)|,\ x_{1,2}\text{ the roots of }\log p=\log q",
-    (MOMENTS,), SURROGATE + ".",
-))  # fmt: skip
-def gaussian_distances(target):
-    r"""KL, W_2 and TV of N(m_1, v_1) and N(m_2, v_2): the closed forms, written here, against quadrature that sees mixtures of one component.
-
-    Pairs: the target's Gaussian with N(0, 1), with the law of a coarse Euler–Maruyama chain, with one of twice its variance one standard
-    deviation away, and with a near copy of itself. Control: the two arguments of KL exchanged.
-    """
-    theorem = gaussian_distances
-    if target.dim != 1:
-        raise NoMethod(f"{theorem.__name__}: got dimension {target.dim}, allowed is 1: the quadrature is on the line")
-    p, held = _directions(target)
-    what = about(theorem, held)
-    if (claim := unmet(what, "=")) is not None:
-        return claim
-    m, v = float(p.mean[0]), float(p.var[0])
-    chain = propagate(euler_maruyama(grid.uniform(min(4.0, 8 * v), 16)), exact(p.law))
-    doubled = (m + math.sqrt(v), 2 * v)
-    others = {
-        "N(0, 1)": (0.0, 1.0), "coarse chain": (float(chain.mean()[0]), float(np.ravel(chain.covariance)[0])), "doubled": doubled,
-        "near": (m + 1e-3 * math.sqrt(v), 1.001 * v),
-    }  # fmt: skip
-    cells = []
-    for name, (m2, v2) in others.items():
-        one, two = (GaussianMixture(np.ones(1), np.array([[a]]), np.array([b])) for a, b in ((m, v), (m2, v2)))
-        sides = {
-            "KL": (kullback_leibler(one, two), _closed_kl(m, v, m2, v2)),
-            "W2": (wasserstein2(one, two), math.hypot(m - m2, math.sqrt(v) - math.sqrt(v2))),
-            "TV": (total_variation(one, two), _closed_tv(m, v, m2, v2)),
-        }
-        for of, (found, closed) in sides.items():
-            right = Enclosure.near(closed, 64 * EPS * (1 + closed))
-            cells.append(equal(found, right, digits=7, floor=1e-6, name=of, parameters={"of": of, "pair": name}))
-    one, two = (GaussianMixture(np.ones(1), np.array([[a]]), np.array([b])) for a, b in ((m, v), doubled))
-    control = equal(kullback_leibler(one, two), _closed_kl(*doubled, m, v), digits=7, floor=1e-6, **mutated(theorem, r"KL(p|q) = KL(q|p)"))
-    return powered(claim_over(cells, parameters=_told(target, p), **what), control)
-
-
-def _closed_kl(m1, v1, m2, v2):
-    """1/2 [r - 1 - log r + (m1 - m2)^2/v2], r = v1/v2."""
-    excess = (v1 - v2) / v2
-    return 0.5 * (excess - math.log1p(excess) + (m1 - m2) ** 2 / v2)
-
-
-def _closed_tv(m1, v1, m2, v2):
-    r"""|P(I) - Q(I)|, I between the two roots of (x - m_1)^2/v_1 - (x - m_2)^2/v_2 = \log(v_2/v_1); a half line for equal variances."""
-    if abs(v1 - v2) <= 4 * EPS * v1:
-        return math.erf(abs(m1 - m2) / math.sqrt(8 * v1))
-    a, b = 1 / v1 - 1 / v2, m2 / v2 - m1 / v1
-    c = m1 * m1 / v1 - m2 * m2 / v2 - math.log(v2 / v1)
-    large = -(b + math.copysign(math.sqrt(max(b * b - a * c, 0.0)), b))  # a x^2 + 2 b x + c = 0
-    x1, x2 = sorted((large / a, c / large) if large else (0.0, 0.0))
-    inside = lambda m, v: float(special.ndtr((x2 - m) / math.sqrt(v)) - special.ndtr((x1 - m) / math.sqrt(v)))  # noqa: E731
-    return abs(inside(m1, v1) - inside(m2, v2))
