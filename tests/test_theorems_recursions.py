@@ -24,7 +24,7 @@ def test_default_targets(theorem, name):
     claim = theorem(targets.ALL[name])
     assert claim.verdict == "verified" and claim.control.verdict == "refuted" and claim.as_expected
     assert claim.id == theorem.info.id and claim.lhs.level == "deterministic"
-    assert claim.parameters["target"] == ("itself" if name == "g1" else "N(mean, covariance) in its place")
+    assert claim.parameters["law"] == ("the target" if name == "g1" else "N(E X, Cov X)")
     assert sd.from_json(sd.to_json(claim)) == claim
 
 

@@ -14,7 +14,7 @@ _WORDS = {
     "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "varepsilon": "ε", "zeta": "ζ", "eta": "η", "theta": "θ",
     "kappa": "κ", "lambda": "λ", "mu": "μ", "nu": "ν", "xi": "ξ", "pi": "π", "rho": "ρ", "sigma": "σ", "tau": "τ", "phi": "φ",
     "varphi": "φ", "chi": "χ", "psi": "ψ", "omega": "ω", "Gamma": "Γ", "Delta": "Δ", "Theta": "Θ", "Lambda": "Λ", "Xi": "Ξ", "Pi": "Π",
-    "Sigma": "Σ", "Phi": "Φ", "Psi": "Ψ", "Omega": "Ω", "nabla": "∇", "partial": "∂", "int": "∫", "sum": "Σ", "prod": "Π",
+    "Sigma": "Σ", "Phi": "Φ", "Psi": "Ψ", "Omega": "Ω", "nabla": "∇", "partial": "∂", "int": "∫", "iint": "∬", "sum": "Σ", "prod": "Π",
     "infty": "∞", "ell": "ℓ", "le": "≤", "leq": "≤", "ge": "≥", "geq": "≥", "ne": "≠", "neq": "≠", "approx": "≈", "sim": "~",
     "propto": "∝", "ll": "≪", "gg": "≫", "preceq": "⪯", "succeq": "⪰", "to": "→", "mapsto": "↦", "Rightarrow": "⇒", "iff": "⇔",
     "in": "∈", "subset": "⊂", "cup": "∪", "cap": "∩", "forall": "∀", "exists": "∃", "times": "×", "cdot": "·", "pm": "±", "circ": "∘",
@@ -27,6 +27,8 @@ _WORDS = {
 _RELATIONS = frozenset("≤≥≠≈~∝≪≫⪯⪰→↦⇒⇔∈⊂=<>±×∪∩")
 _ACCENTS = {"hat": "\u0302", "widehat": "\u0302", "tilde": "\u0303", "widetilde": "\u0303", "bar": "\u0304", "overline": "\u0304", "dot": "\u0307"}
 _FONTS = {"mathrm", "mathbf", "mathcal", "mathbb", "mathsf", "mathit", "boldsymbol", "text", "textrm", "operatorname", "mathscr", "mathfrak"}
+_FRACTIONS = {"frac", "tfrac", "dfrac"}
+_KNOWN = {*_WORDS, *_ACCENTS, *_FONTS, *_FRACTIONS, "sqrt", "begin", "end"}
 _OVER = dict(zip("0123456789+-−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻", strict=True))
 _UNDER = dict(zip("0123456789+-−", "₀₁₂₃₄₅₆₇₈₉₊₋₋", strict=True))
 
@@ -48,8 +50,14 @@ def _sequence(stack, closing):
         token = stack.pop()
         if token == closing:
             break
-        out.append(_item(token, stack))
+        item = _item(token, stack)
+        apart = _is_name(token) and out and out[-1][-1:].isalnum()  # h\log x: a name stands apart from a letter before it
+        out.append(f" {item}" if apart else item)
     return "".join(out)
+
+
+def _is_name(token):
+    return token[:1] == "\\" and token[1:].isalpha() and token[1:] not in _KNOWN
 
 
 def _item(token, stack):
@@ -69,7 +77,7 @@ def _item(token, stack):
     if name in ("begin", "end"):
         _argument(stack)
         return ""
-    if name in ("frac", "tfrac", "dfrac"):
+    if name in _FRACTIONS:
         return f"{_closed(_argument(stack))}/{_closed(_argument(stack))}"
     if name == "sqrt":
         return f"√{_closed(_argument(stack))}"

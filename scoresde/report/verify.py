@@ -59,7 +59,7 @@ class _Shown:
         self.progress.show()
 
     def __call__(self, claim, index, total):
-        self.claims.append(replace(claim, parameters={"target": self.name, **claim.parameters}))
+        self.claims.append(replace(claim, parameters={**claim.parameters, "target": self.name}))
         self.progress.wipe()
         for line in row(claim, plain(self.titles.get(claim.name, claim.name)), self.console.width):
             _line(self.console, line)

@@ -68,7 +68,7 @@ def log_size(x):
 # ---- mean and variance in each direction ----------------------------------------------------------------------------------------------
 
 MOMENTS = "mean and covariance finite, the covariance positive definite"
-SURROGATE = "for a target that is not Gaussian: the Gaussian with its mean and covariance"
+SURROGATE = "For a target that is not Gaussian: the Gaussian with its mean and covariance"
 
 
 @dataclass(frozen=True)
@@ -103,4 +103,4 @@ def directions(target):
 
 
 def told(target, p, **more):
-    return {"target": "itself" if isinstance(target, Gaussian) else "N(mean, covariance) in its place", "directions": len(p.var), **more}
+    return {"law": "the target" if isinstance(target, Gaussian) else "N(E X, Cov X)", "directions": len(p.var), **more}
