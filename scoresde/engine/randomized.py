@@ -60,7 +60,7 @@ def propagate_randomized(table, score, start, *, tolerance=1e-8, keep="last"):
 def _refuse_shared(table):
     """Each block of rows may depend on one uniform, and each uniform on one block."""
     n, base = table.uniforms, None
-    owners: dict = {}
+    owners = {}
     blocks = blocks_of(table.skeleton)
     for lo in range(0, n, 64):
         u = np.full((n, min(64, n - lo) + 1), 0.5)

@@ -280,7 +280,7 @@ def early_stopping_distance(target, *, quick=False):
     cells, wrong, terms = [], [], {}
     deltas = (1e-1, 1e-4) if quick or slow(target) else (1e-1, 1e-2, 1e-3, 1e-4)
     point, points, circle = Empirical([np.atleast_1d(target.mean())]), training_set(target), _circle(target)
-    found: dict[str, list[Enclosure]] = {}
+    found = {}
     for t in deltas:
         m, v = _clock(t)
         own = circle.noised(ornstein_uhlenbeck(t))
