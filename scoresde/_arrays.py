@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 
-__all__ = ["as_points", "equal_fields", "finite", "frozen", "like", "namespace", "positive_int", "seed_words", "stream"]
+__all__ = ["as_law", "as_points", "equal_fields", "finite", "frozen", "like", "namespace", "positive_int", "seed_words", "stream"]
 
 
 def namespace(x):
@@ -40,6 +40,13 @@ def as_points(x, dim, name="x"):
         remedy = f"; write {name}[:, None] for n points on the line" if dim == 1 and x.ndim == 1 else ""
         raise ValueError(f"{name}: got shape {tuple(x.shape)}, allowed is (..., {dim}): the last axis holds the coordinates{remedy}")
     return x
+
+
+def as_law(name, value):
+    """``value``, refused with a TypeError if it is no law, that is if it cannot be noised."""
+    if not hasattr(value, "noised"):
+        raise TypeError(f"{name}: got {type(value).__name__}, allowed is a Law (it has .noised(kernel)); an array of samples: wrap it in Empirical")
+    return value
 
 
 def finite(name, value):

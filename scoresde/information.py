@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._arrays import equal_fields, finite, frozen
+from ._arrays import as_law, equal_fields, finite, frozen
 from .divergence import flow, kullback_leibler, product
 from .enclosure import Enclosure
 from .errors import NoMethod
@@ -72,7 +72,7 @@ def mutual_information(law, t=0.0):
 
     Parameters and errors as ``relative_fisher``. Source: Guo, Shamai & Verdú 2005, https://doi.org/10.1109/TIT.2005.844072
     """
-    t = _time(t)
+    t, law = _time(t), as_law("law", law)
     if t > 0:
         return (entropy(law, t) - 0.5 * law.dim * math.log(2 * math.pi * math.e * -math.expm1(-2 * t))).cut(0.0)
     if isinstance(law, Product):
@@ -116,7 +116,7 @@ def _second_moment(law, times):
 
 def _scalars(law, times):
     """(values, errors), each (4, n)."""
-    law = product.plain(law)
+    law = product.plain(as_law("law", law))
     if isinstance(law, Gaussian):
         return flow.gaussian(law, times)
     if law.dim == 1:
@@ -162,7 +162,7 @@ def path_kullback_leibler(target, table):
     target : as ``relative_fisher``; table : rows of euler_maruyama, exponential_relative, exponential_absolute or ancestral(variance="beta"),
     recognised by their coefficients, on the OU clock. Raises NoMethod for any other row (it names the first).
     """
-    steps = _steps(table)
+    target, steps = as_law("target", target), _steps(table)
     h, rows = steps.h, _recognised(steps)
     up, down, twice = np.expm1(h), -np.expm1(-h), 0.5 * np.expm1(2 * h)
     # integral over the step of everything but I itself, whose integral telescopes: coefficients of I_k, of M2_k - d, and of d
@@ -186,7 +186,7 @@ def joint_kullback_leibler(target, table):
     target : as ``relative_fisher``; table : any rows y' = a y + b s + c z with one evaluation at the step's left end, on the OU clock. Infinite
     if some c = 0. Raises NoMethod for other tables.
     """
-    steps = _steps(table)
+    target, steps = as_law("target", target), _steps(table)
     h, a, b, v = steps.h, steps.a, steps.b, steps.c**2
     if (v == 0).any():
         if isinstance(target, Empirical) and steps.times[-1] == 0:

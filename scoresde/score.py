@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import as_points, finite, frozen, like, namespace, positive_int, seed_words
+from ._arrays import as_law, as_points, finite, frozen, like, namespace, positive_int, seed_words
 from .divergence.panels import EPS, integrate
 from .divergence.view import view
 from .enclosure import Enclosure
@@ -115,8 +115,7 @@ def exact(law, forward=ornstein_uhlenbeck):
     law : a Law with ``noised`` and ``score``; forward : t -> Kernel, the clock (default Ornstein–Uhlenbeck).
     Raises TypeError if ``law`` cannot be noised, or if ``forward`` is a Kernel instead of a function of t.
     """
-    if not hasattr(law, "noised"):
-        raise TypeError(f"law: got {type(law).__name__}, allowed is a Law (it has .noised(kernel)); an array of samples: wrap it in Empirical")
+    as_law("law", law)
     if isinstance(forward, Kernel) or not callable(forward):
         raise TypeError(f"forward: got {type(forward).__name__}, allowed is a function t -> Kernel, such as ornstein_uhlenbeck itself")
     return Exact(law, forward)

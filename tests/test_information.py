@@ -16,6 +16,7 @@ GM3 = sd.GaussianMixture([0.3, 0.45, 0.25], [[-2.0], [0.4], [2.2]], [0.25, 0.16,
 GAMMA = sd.standard_normal(1)
 COIN = sd.Empirical([[-1.0], [1.0]])
 BOX = sd.Uniform([-1.0], [1.0])
+TABLE = sd.scheme.euler_maruyama(sd.grid.uniform(1.0, 4))
 SCALARS = (information.relative_fisher, information.fisher, information.entropy, information.mmse)
 SCHEMES = (
     sd.scheme.euler_maruyama, sd.scheme.exponential_relative, sd.scheme.exponential_absolute, lambda grid: sd.scheme.ancestral(grid, "beta"),
@@ -296,3 +297,14 @@ def test_tables_joined_from_two_schemes():
     both = information.path_kullback_leibler(law, second @ first)
     start = sd.kullback_leibler(after(law, 0.5), GAMMA).value  # counted by the second part alone
     assert abs(both.value - (girsanov(1, law, first) + girsanov(0, law, second) - start)) <= 1e-12
+
+
+@pytest.mark.parametrize("call", [
+    lambda x: sd.information.ledger(x, [0.1]), sd.information.relative_fisher, sd.information.mutual_information,
+    lambda x: sd.information.path_kullback_leibler(x, TABLE), lambda x: sd.information.joint_kullback_leibler(x, TABLE),
+    lambda x: sd.grid.optimal(x, 6.0, 4), lambda x: sd.optimal_total_variation(x, 6.0, 4), lambda x: sd.verify(x, only="A1"), sd.score.exact,
+])  # fmt: skip
+@pytest.mark.parametrize("wrong", [3, np.zeros((5, 1)), "gm3"])
+def test_what_is_no_law_is_refused_by_name(call, wrong):
+    with pytest.raises(TypeError, match="(law|target): got (int|ndarray|str), allowed is a Law"):
+        call(wrong)

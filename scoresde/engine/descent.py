@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from .._arrays import finite, frozen, positive_int
+from .._arrays import as_law, finite, frozen, positive_int
 from ..errors import NoMethod
 from ..grid import optimal, quadratic
 from ..information import ledger
@@ -43,7 +43,7 @@ def optimal_total_variation(target, T, steps, *, scheme=None, stop=0.0):
     from scipy.optimize import minimize
 
     T, stop, steps = float(finite("T", T)), float(finite("stop", stop)), positive_int("steps", steps)
-    if target.dim != 1:
+    if as_law("target", target).dim != 1:
         raise NoMethod(f"optimal_total_variation: got dimension {target.dim}, allowed is 1; take one axis (targets.first_axis), or use grid.optimal")
     starts = [quadratic(T, steps, stop=stop)]
     if np.isfinite(ledger(target, [stop]).relative_fisher).all():

@@ -4,6 +4,7 @@ import inspect
 import time
 from dataclasses import replace
 
+from .._arrays import as_law
 from ..errors import NoMethod, NotTrusted
 from ..grid import uniform
 from ..scheme import euler_maruyama
@@ -211,11 +212,13 @@ def verify(target, only=None, *, also=(), table=None, score=None, alpha=1e-6, se
     """Run every theorem (or ``only`` these ids, chapters or functions), then ``also``, on ``target``; returns the list of Claims.
 
     The error budget ``alpha`` is split evenly, so the chance of any wrong verdict is at most alpha. In d > 1 a statement that needs a line
-    runs on the first principal axis and says so. progress(claim, index, total) is called after each. Raises ValueError for unknown ids.
+    runs on the first principal axis and says so. progress(claim, index, total) is called after each. Raises ValueError for unknown ids,
+    TypeError for a target that is no law.
 
     rigorous : only proofs in ball arithmetic decide (Gaussians and mixtures on the line, as they are stored). Without ``only`` the theorems
     that have one run; a theorem asked for that has none is inconclusive, whatever its numbers say. Raises ImportError without python-flint.
     """
+    as_law("target", target)
     if only is None:
         chosen = [f for f in ALL if provable(f) or not rigorous]
     else:
