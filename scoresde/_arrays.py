@@ -100,9 +100,7 @@ def seed_words(seed, purpose):
             raise ValueError(f"seed: got {seed}, allowed is an int >= 0 or a numpy SeedSequence")
         words = [int(seed)]
     else:
-        raise TypeError(
-            f"seed: got {type(seed).__name__}, allowed is an int >= 0 or a numpy SeedSequence (a Generator has hidden state)"
-        )
+        raise TypeError(f"seed: got {type(seed).__name__}, allowed is an int >= 0 or a numpy SeedSequence (a Generator has hidden state)")
     return [int.from_bytes(hashlib.sha256(purpose.encode()).digest()[:8], "little"), *words]
 
 

@@ -129,4 +129,3 @@ def _timed(name, check):
     except Exception as error:  # a broken installation is what is looked for
         ok, detail = False, f"{type(error).__name__}: {error}"
     return {"name": name, "ok": bool(ok), "detail": detail, "seconds": round(time.monotonic() - start, 3)}
-

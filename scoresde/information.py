@@ -245,9 +245,7 @@ def _steps(table):
         )
     h = -np.diff(table.times)
     if (h <= 0).any():
-        raise NoMethod(
-            f"table: {table.name or 'this table'} has a step of length {h.min()!r}, allowed are decreasing times, as in reverse time"
-        )
+        raise NoMethod(f"table: {table.name or 'this table'} has a step of length {h.min()!r}, allowed are decreasing times, as in reverse time")
     return _Steps(table.times, h, table.a[:, 0], table.b[:, 0], table.c[:, 0])
 
 

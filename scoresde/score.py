@@ -225,6 +225,7 @@ def _worst(parts):
 
 def _square_error(score, p, t):
     """E_p |s(t, X) - grad log p(X)|^2 on the line, by adaptive quadrature over the panels of p."""
+
     def f(x, _):
         points = x[..., None]
         exact, got = p.score(points)[..., 0], np.asarray(score(t, points.reshape(-1, 1))).reshape(x.shape)
@@ -268,5 +269,3 @@ def _maybe_dim(f, dim):
 
 def _clock(score, forward):
     return forward if forward is not None else getattr(score, "forward", ornstein_uhlenbeck)
-
-

@@ -147,7 +147,7 @@ def _read_any(x):
     if x["type"] in special:
         key, read = special[x["type"]]
         if set(x) != {"type", key}:
-            raise ValueError(f'{x["type"]}: got the keys {", ".join(x)}, allowed are type, {key}')
+            raise ValueError(f"{x['type']}: got the keys {', '.join(x)}, allowed are type, {key}")
         return _at(x["type"], read, x[key])
     return decode(x)
 

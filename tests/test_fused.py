@@ -134,9 +134,7 @@ def test_whole_chains_are_the_loop_to_amplified_rounding(name):
         return exact(t, x) + rng.choice([-1.0, 1.0], x.shape) * rounding_of_a_score(GM3, ornstein_uhlenbeck, t, x, 2.3e-16)
 
     jittered.dim = 1
-    fused, loop, moved = (
-        trajectories(table, s, 400, seed=5, engine=e).states for s, e in ((exact, "fused"), (exact, "loop"), (jittered, "loop"))
-    )
+    fused, loop, moved = (trajectories(table, s, 400, seed=5, engine=e).states for s, e in ((exact, "fused"), (exact, "loop"), (jittered, "loop")))
     scale = np.abs(moved - loop).max()
     assert 0 < scale < 1e-8
     assert np.abs(fused - loop).max() <= 4 * scale

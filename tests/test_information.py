@@ -306,5 +306,5 @@ def test_tables_joined_from_two_schemes():
 ])  # fmt: skip
 @pytest.mark.parametrize("wrong", [3, np.zeros((5, 1)), "gm3"])
 def test_what_is_no_law_is_refused_by_name(call, wrong):
-    with pytest.raises(TypeError, match="(law|target): got (int|ndarray|str), allowed is a Law"):
+    with pytest.raises(TypeError, match=r"(law|target): got (int|ndarray|str), allowed is a Law"):
         call(wrong)

@@ -201,7 +201,7 @@ def test_bad_text_is_refused_in_one_line_that_says_what(text, words):
 
 
 def test_what_python_functions_are_made_of_has_no_json_form():
-    for x in (sd.Density(lambda x: -x[..., 0] ** 2, dim=1, normalized=False), sd.score.exact(sd.standard_normal(1)), object(), 1.0, np.zeros(3)):
+    for x in (sd.Density(lambda x: -(x[..., 0] ** 2), dim=1, normalized=False), sd.score.exact(sd.standard_normal(1)), object(), 1.0, np.zeros(3)):
         with pytest.raises(TypeError, match="to_json"):
             sd.to_json(x)
 

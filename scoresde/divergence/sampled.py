@@ -124,8 +124,7 @@ def _check(name, laws, n, needs=("sample", "logpdf")):
         raise ValueError(f"n: got None, allowed is an int >= 2: {name} has no exact method for {kinds}, so it draws; pass n=100_000, seed=0, say")
     if positive_int("n", n, least=2) > MOST:
         raise ValueError(
-            f"n: got {n}, allowed is at most {MOST}, which take 640 MB; average enclosures over several seeds, (e0 + e1) / 2, where "
-            "alphas add up"
+            f"n: got {n}, allowed is at most {MOST}, which take 640 MB; average enclosures over several seeds, (e0 + e1) / 2, where alphas add up"
         )
     for law in laws:
         for need in needs:

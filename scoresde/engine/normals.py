@@ -76,9 +76,7 @@ def _draw_vectors(_context, words, pairs, count, k0, k1, pair, row, coordinate):
         vector, short = ir.VectorType(int64, _GROUP), ir.VectorType(int32, _GROUP)
         array = context.make_array(kinds[0])(context, b, args[0])
         stride = b.udiv(cgutils.unpack_tuple(b, array.strides)[0], array.itemsize)
-        pairs, count, k0, k1, pair, row, coordinate = (
-            context.cast(b, x, kind, types.uint64) for x, kind in zip(args[1:], kinds[1:], strict=True)
-        )
+        pairs, count, k0, k1, pair, row, coordinate = (context.cast(b, x, kind, types.uint64) for x, kind in zip(args[1:], kinds[1:], strict=True))
 
         def word(x):
             return ir.Constant(int64, x)

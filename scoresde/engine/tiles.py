@@ -83,8 +83,11 @@ class _Tiles:
         self.zero = ir.Constant(self.vector, [0.0] * self.count)
         self.word = context.get_value_type(types.intp)
         self.values = [
-            context.make_array(kind)(context, builder, value).data if isinstance(kind, types.Array)
-            else context.cast(builder, value, kind, types.intp) if isinstance(kind, types.Integer) else value
+            context.make_array(kind)(context, builder, value).data
+            if isinstance(kind, types.Array)
+            else context.cast(builder, value, kind, types.intp)
+            if isinstance(kind, types.Integer)
+            else value
             for kind, value in zip(signature.args, args, strict=True)
         ]
         name = f"llvm.fma.v{self.count}f{self.size * 8}"

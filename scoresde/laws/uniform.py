@@ -14,6 +14,7 @@ from .gaussian import QUIET, Gaussian
 
 __all__ = ["SmoothedBox", "Uniform"]
 
+
 def box(low, high):
     low, high = finite("low", low), finite("high", high)
     if low.ndim != 1 or low.shape != high.shape or not low.size:
@@ -23,7 +24,6 @@ def box(low, high):
         j = int(np.argmax(low >= high))
         raise ValueError(f"low, high: got low = {low[j]}, high = {high[j]} in coordinate {j}, allowed is low < high")
     return frozen(low), frozen(high)
-
 
 
 def _moments(law, var):

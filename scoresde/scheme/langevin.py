@@ -28,9 +28,7 @@ def mala(target, *, step, steps):
     Sources: Besag 1994, in the discussion of Grenander & Miller; Roberts & Tweedie 1996, https://doi.org/10.2307/3318418
     """
     step, steps = _step(step), positive_int("steps", steps)
-    return Table(
-        np.zeros(steps + 1), 1.0, step, np.sqrt(2 * step), target=target, name="mala", reference="Besag 1994; Roberts & Tweedie 1996"
-    )
+    return Table(np.zeros(steps + 1), 1.0, step, np.sqrt(2 * step), target=target, name="mala", reference="Besag 1994; Roberts & Tweedie 1996")
 
 
 def annealed_langevin(levels, *, steps, step, power=2):

@@ -114,7 +114,9 @@ def _absolute_on_normal(theorem):
         r"TV(L(\hat Y), \pi) \le \{\tfrac12 [KL(p_T|\gamma) + (\sqrt{hK} + M\sqrt T)^2]\}^{1/2} \le B e^{-T} + C (M + \sqrt h) e^{DT}, "
         r"\quad B = \sqrt{KL(\pi|\gamma)/2}, \quad D > 0, \quad C \text{ explicit}",
         (
-            FINITE, MOMENT, "euler_maruyama or exponential_relative; steps at most h, equal or not",
+            FINITE,
+            MOMENT,
+            "euler_maruyama or exponential_relative; steps at most h, equal or not",
             "score error at most M in L2(p_t) at the grid's times (a sup norm is at least that)",
         ),
         "Cells whose right side is at least 1 say nothing (vacuous): they are counted and never verify. The stated rate in h is 1/2, the true one 1.",

@@ -225,6 +225,7 @@ def variational_terms(target, table):
 
 def _likelihood(target, law):
     r"""-E_\pi\log p_\theta(X) by quadrature."""
+
     def f(x, _):
         log_p, log_q = (np.asarray(p.logpdf(x[..., None])) for p in (target, law))
         p = np.exp(log_p)
