@@ -15,15 +15,13 @@ from ..laws import Gaussian
 from ..scheme import euler_maruyama, langevin, predictor_corrector
 from ..score import exact
 from .claim import Statement, claim_over, states
-from .gaussians import along_axes, log_size, matched, principal_axes, same_to_rounding, turned
+from .gaussians import MOMENT, SPREAD, along_axes, log_size, matched, principal_axes, same_to_rounding, turned
 from .numeric import about, at_most, exists, flow, mutated, needs, slow, unmet
 from .score_curvature import curvature
 from .score_matching import expectation
 
 __all__ = ["corrector_invariance", "langevin_forgetting", "predictor_corrector_on_gaussians"]
 
-MOMENT = r"E|X|^2 finite"
-SPREAD = "the covariance is positive definite"
 CONCAVE = "p_t is log-concave for some t among 0, 1/4, ..., 3"
 
 
@@ -109,12 +107,9 @@ def predictor_corrector_on_gaussians(target, *, quick=False):
     v_u < 2\varepsilon and as far as the recursion says in others. Control: the corrector leaves p_u as it is, so that the limit is p_\delta.
     """
     theorem = predictor_corrector_on_gaussians
-    needs(target, "mean", "cov", "second_moment")
-    finite = exists(target.second_moment)
-    law = matched(target) if finite else None
-    what = about(theorem, (MOMENT, finite), (SPREAD, not finite or law is not None))
-    if (claim := unmet(what, "=")) is not None:
-        return claim
+    refusal, law, what = matched(theorem, target)
+    if refusal is not None:
+        return refusal
     v, basis = principal_axes(law)
     centre, score = turned(law.mean(), basis), exact(law)
     times = uniform(2.0, 6, stop=0.1)

@@ -1,37 +1,35 @@
 """Gaussians seen along the eigenvectors of their covariance, where every chain is a scalar recursion."""
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..enclosure import Enclosure
 from ..laws import Gaussian
-from .numeric import EPS, equal, exists, needs
+from .numeric import EPS, about, equal, exists, needs, unmet
 
 __all__ = [
-    "MOMENTS",
-    "SURROGATE",
-    "Directions",
-    "along_axes",
-    "directions",
-    "log_size",
-    "matched",
-    "principal_axes",
-    "same_to_rounding",
-    "told",
-    "turned",
+    "MOMENT", "MOMENTS", "SPREAD", "SURROGATE", "Directions", "along_axes", "directions", "log_size", "matched", "principal_axes",
+    "same_to_rounding", "told", "turned",
 ]  # fmt: skip
 
+MOMENT = r"E|X|^2 finite"
+SPREAD = "the covariance is positive definite"
 
-def matched(target):
-    r"""N(E X, Cov X): the target itself where it is Gaussian, in other cases the Gaussian with its first two moments; None if there is none."""
+
+def matched(theorem, target, relation="="):
+    """(the claim that it does not apply, or None; N(E X, Cov X), the target itself where it is Gaussian; what is said of the theorem)."""
+    needs(target, "mean", "cov", "second_moment")
+    finite, law = exists(target.second_moment), None
     if isinstance(target, Gaussian):
-        return target
-    try:
-        return Gaussian(target.mean(), target.cov() if target.dim > 1 else target.cov()[0, 0])
-    except ValueError:
-        return None
+        law = target
+    elif finite:
+        with suppress(ValueError):  # a singular covariance
+            law = Gaussian(target.mean(), target.cov() if target.dim > 1 else target.cov()[0, 0])
+    what = about(theorem, (MOMENT, finite), (SPREAD, not finite or law is not None))
+    return unmet(what, relation), law, what
 
 
 def principal_axes(law):

@@ -15,16 +15,13 @@ from ..laws import Gaussian
 from ..scheme import annealed_langevin, langevin
 from ..score import exact
 from .claim import Statement, claim_over, states
-from .gaussians import along_axes, log_size, matched, principal_axes, same_to_rounding, turned
+from .gaussians import MOMENT, SPREAD, along_axes, log_size, matched, principal_axes, same_to_rounding, turned
 from .numeric import EPS, about, at_most, equal, exists, flow, mutated, needs, order, probes, richardson, time_derivative, unmet, worst
 
 __all__ = [
     "annealed_langevin_on_gaussians", "dalalyan_2019_wasserstein2", "song_2021_same_marginals", "unadjusted_langevin_bias",
     "unadjusted_langevin_on_gaussians", "vempala_2019_kullback_leibler",
 ]  # fmt: skip
-
-MOMENT = r"E|X|^2 finite"
-SPREAD = "the covariance is positive definite"
 
 
 # ---- E1 ----------------------------------------------------------------------------------------------------------------------------------
@@ -44,12 +41,9 @@ def unadjusted_langevin_on_gaussians(target, *, quick=False):
     \pi_h returns it; W_2. Control: one step from \pi returns \pi.
     """
     theorem = unadjusted_langevin_on_gaussians
-    needs(target, "mean", "cov", "second_moment")
-    finite = exists(target.second_moment)
-    law = matched(target) if finite else None
-    what = about(theorem, (MOMENT, finite), (SPREAD, not finite or law is not None))
-    if (claim := unmet(what, "=")) is not None:
-        return claim
+    refusal, law, what = matched(theorem, target)
+    if refusal is not None:
+        return refusal
     v, basis = principal_axes(law)
     centre, score, d = turned(law.mean(), basis), exact(law), law.dim
     start = Gaussian(law.mean() + 1.5 * math.sqrt(float(np.max(v))), 0.7 * float(np.max(v)))
@@ -133,12 +127,9 @@ def vempala_2019_kullback_leibler(target, *, quick=False):
 
 def _contracted(theorem, target, quick, divergence, longest, rate, bias, false):
     r"""divergence(X_k, \pi) <= rate^k divergence(X_0, \pi) + bias, for steps up to the longest, from a start to one side of \pi."""
-    needs(target, "mean", "cov", "second_moment")
-    finite = exists(target.second_moment)
-    law = matched(target) if finite else None
-    what = about(theorem, (MOMENT, finite), (SPREAD, not finite or law is not None))
-    if (claim := unmet(what)) is not None:
-        return claim
+    refusal, law, what = matched(theorem, target, "<=")
+    if refusal is not None:
+        return refusal
     v = principal_axes(law)[0]
     m, M, score = 1 / float(np.max(v)), 1 / float(np.min(v)), exact(law)
     start = Gaussian(law.mean() + 1.5 / math.sqrt(m), 0.7 / m)
@@ -310,12 +301,9 @@ def annealed_langevin_on_gaussians(target, *, quick=False):
     Control: the same for the first power.
     """
     theorem = annealed_langevin_on_gaussians
-    needs(target, "mean", "cov", "second_moment")
-    finite = exists(target.second_moment)
-    law = matched(target) if finite else None
-    what = about(theorem, (MOMENT, finite), (SPREAD, not finite or law is not None))
-    if (claim := unmet(what, "=")) is not None:
-        return claim
+    refusal, law, what = matched(theorem, target)
+    if refusal is not None:
+        return refusal
     v, basis = principal_axes(law)
     score, widest = exact(law, variance_exploding), math.sqrt(float(np.max(v)))
     levels = widest * np.geomspace(8.0, 0.25, 4 if quick else 6)
