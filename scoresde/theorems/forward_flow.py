@@ -10,7 +10,7 @@ from ..errors import NoMethod
 from ..kernel import Kernel, autoregressive
 from ..laws import Gaussian, GaussianMixture, standard_normal
 from .claim import Statement, claim_over, states
-from .numeric import EPS, about, at_most, blurred, equal, exists, flow, mutated, needs, probes, slope, slow, time_derivative, unmet
+from .numeric import EPS, about, at_most, blurred, changes, equal, exists, flow, mutated, needs, probes, slope, slow, unmet
 from .score_information import reference_law, score_distance
 from .score_matching import expectation
 
@@ -143,13 +143,9 @@ def fokker_planck(target, *, quick=False):
     if (claim := unmet(what, "=")) is not None:
         return claim
     cells, wrong = [], []
-    for t in (0.5,) if quick else (0.1, 0.5, 2.0):
-        p = flow(target, t)
-        x = probes(p)
-        s, trace = p.score(x), np.trace(p.score_jacobian(x), axis1=-2, axis2=-1)
-        rate, error = time_derivative(target, t, x)
+    for t, x, s, trace, rate, error in changes(target, quick):
         for side, diffusion in ((cells, 1.0), (wrong, 0.5)):
-            rhs = p.dim + (x * s).sum(-1) + diffusion * (trace + (s * s).sum(-1))
+            rhs = target.dim + (x * s).sum(-1) + diffusion * (trace + (s * s).sum(-1))
             at, size = int(np.argmax(np.abs(-rate - rhs) - error)), max(1.0, float(np.max(np.abs(rhs))))
             value = Enclosure.near(rhs[at], 1e-11 * size, method="closed form")
             lhs = Enclosure.near(-rate[at], error[at], method="differences, extrapolated")

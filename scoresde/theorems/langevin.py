@@ -16,7 +16,7 @@ from ..scheme import annealed_langevin, langevin
 from ..score import exact
 from .claim import Statement, claim_over, states
 from .gaussians import MOMENT, SPREAD, along_axes, log_size, matched, principal_axes, same_to_rounding, turned
-from .numeric import EPS, about, at_most, equal, exists, flow, mutated, needs, order, probes, richardson, time_derivative, unmet, worst
+from .numeric import EPS, about, at_most, changes, equal, exists, flow, mutated, needs, order, probes, richardson, unmet, worst
 
 __all__ = [
     "annealed_langevin_on_gaussians", "dalalyan_2019_wasserstein2", "song_2021_same_marginals", "unadjusted_langevin_bias",
@@ -266,16 +266,12 @@ def song_2021_same_marginals(target, *, quick=False):
     if (claim := unmet(what, "=")) is not None:
         return claim
     cells, wrong = [], []
-    for t in (0.5,) if quick else (0.1, 0.5, 2.0):
-        p = flow(target, t)
-        x = probes(p)
-        s, trace = p.score(x), np.trace(p.score_jacobian(x), axis1=-2, axis2=-1)
-        rate, error = time_derivative(target, t, x)
+    for t, x, s, trace, rate, error in changes(target, quick):
         squared, inner = (s * s).sum(-1), (x * s).sum(-1)
         for lam in (0.0, 0.5, 1.0, 2.0):
             for side, a in ((cells, 1 + lam**2), (wrong, 1.0)):
                 if side is cells or lam > 0:
-                    claim = worst(rate, error, -(p.dim + a * trace) - inner - a * squared + lam**2 * (trace + squared), "−∂ log p/∂τ", t)
+                    claim = worst(rate, error, -(target.dim + a * trace) - inner - a * squared + lam**2 * (trace + squared), "−∂ log p/∂τ", t)
                     side.append(replace(claim, parameters={**claim.parameters, "λ": lam}))
     control = claim_over(wrong, **mutated(theorem, r"-\partial_\tau p = -\nabla\cdot((x+s)p)+\lambda^2\Delta p,\ \lambda>0"))
     return claim_over(cells, control=control, **what)

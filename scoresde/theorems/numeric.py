@@ -10,8 +10,8 @@ from ..kernel import ornstein_uhlenbeck
 from .claim import claim_at_most, claim_equal, not_applicable
 
 __all__ = [
-    "EPS", "about", "at_most", "blurred", "equal", "exists", "flow", "mutated", "needs", "order", "populated", "probes", "richardson", "slope",
-    "slow", "time_derivative", "unmet", "vouched", "worst",
+    "EPS", "about", "at_most", "blurred", "changes", "equal", "exists", "flow", "mutated", "needs", "order", "populated", "probes", "richardson",
+    "slope", "slow", "time_derivative", "unmet", "vouched", "worst",
 ]  # fmt: skip
 
 EPS = 2.0**-52
@@ -147,6 +147,14 @@ def time_derivative(target, t, x):
         values.append((before - after) / (2 * step))
         noise.append(4 * EPS * (8 + np.abs(before).max()) / step)
     return richardson(values, noise, (2, 4, 6, 8))
+
+
+def changes(target, quick):
+    r"""(t, x, s, tr \nabla s, *time_derivative) at five points x of p_t, for each time t of a claim on a Fokker–Planck equation."""
+    for t in (0.5,) if quick else (0.1, 0.5, 2.0):
+        p = flow(target, t)
+        x = probes(p)
+        yield t, x, p.score(x), np.trace(p.score_jacobian(x), axis1=-2, axis2=-1), *time_derivative(target, t, x)
 
 
 def probes(law):
