@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 
-__all__ = ["as_law", "as_points", "equal_fields", "finite", "frozen", "like", "namespace", "positive_int", "seed_words", "stream"]
+__all__ = ["as_law", "as_points", "equal_fields", "finite", "frozen", "like", "namespace", "positive_int", "seed_words", "stream", "turned"]
 
 
 def namespace(x):
@@ -107,3 +107,15 @@ def seed_words(seed, purpose):
 def stream(seed, purpose):
     """The numpy Generator keyed by (seed, purpose); a SeedSequence is read, never spawned in place."""
     return np.random.Generator(np.random.PCG64DXSM(np.random.SeedSequence(seed_words(seed, purpose))))
+
+
+def turned(z, matrix):
+    """z @ matrix for draws z (n, d), in blocks of one shape: how a BLAS sums depends on the shape, and a row must not depend on how many others
+    there are."""
+    n, d = z.shape
+    blocks = np.zeros((-(-n // _BLOCK), _BLOCK, d))
+    blocks.reshape(-1, d)[:n] = z
+    return np.matmul(blocks, matrix).reshape(-1, matrix.shape[1])[:n]
+
+
+_BLOCK = 64

@@ -130,7 +130,8 @@ def test_measured_constants_of_the_catalogue():
         (sd.total_variation(after_one, NORMAL), "0.057090806480251209373"),  # ball arithmetic
         (sd.fisher_divergence(GM3, NORMAL), "4.1794319824482890"),
     ):
-        assert abs(e.value - float(truth)) <= 4 * EPS * float(truth) and e.width <= 2e-13
+        # a distance is made of differences of CDFs, each of order 1 and good to EPS of itself, on this processor or that
+        assert abs(e.value - float(truth)) <= 4 * EPS * max(1.0, float(truth)) and e.width <= 2e-13
 
 
 @st.composite

@@ -104,3 +104,16 @@ def test_point_mass_is_refused():
         standard_normal(2).noised(Kernel(0.0, 0.0))
     with pytest.raises(ValueError, match="d: got 0"):
         standard_normal(0)
+
+
+@pytest.mark.parametrize("d", [3, 16, 128])
+def test_a_draw_does_not_depend_on_how_many_there_are(d):
+    """With a full covariance too, where a product of matrices would let the BLAS choose how to sum by their shape."""
+    root = np.random.default_rng(0).normal(size=(d, d)) / np.sqrt(d)
+    law = Gaussian(np.zeros(d), root @ root.T + np.eye(d))
+    many = law.sample(3000, 1)
+    for n in (1, 2, 7, 63, 64, 65, 1000):
+        assert np.array_equal(many[:n], law.sample(n, 1))
+    spread = np.cov(many.T) - law.cov()
+    sizes = np.sqrt((law.cov() ** 2 + np.outer(np.diag(law.cov()), np.diag(law.cov()))) / len(many))
+    assert np.abs(spread / sizes).max() <= 7  # standard errors; 16384 entries at 3e-12 each

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from .._arrays import finite, frozen, like, namespace, positive_int, stream
+from .._arrays import finite, frozen, like, namespace, positive_int, stream, turned
 from . import _common as common
 from ._common import coefficients, ndtr, normal_quantile, on_the_line, probabilities, rows, trusted
 
@@ -147,7 +147,7 @@ class Gaussian:
     def sample(self, n, seed):
         """(n, d) draws. Growing n keeps the first rows."""
         z = stream(seed, "sample: normals").standard_normal((positive_int("n", n, least=0), self.dim)) * np.sqrt(self._lam)
-        return self._mean + (z if self._basis is None else z @ self._basis.T)
+        return self._mean + (z if self._basis is None else turned(z, self._basis.T))
 
     def noised(self, kernel):
         r"""N(m \mu, m^2 \Sigma + v I). Raises ValueError where that is a point mass (m = v = 0)."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays import finite, frozen, like, namespace, positive_int, stream
+from .._arrays import finite, frozen, like, namespace, positive_int, stream, turned
 from . import _common as common
 from ._common import coefficients, in_blocks, ndtr, normal_quantile, on_the_line, rows, solve_quantile, trusted
 from ._components import average, mean_matrix, posterior, spread, squares
@@ -167,10 +167,10 @@ class GaussianMixture:
         k = draw_labels(self.weights, n, seed)
         z = stream(seed, "sample: normals").standard_normal((len(k), self.dim)) * np.sqrt(self._lam[k])
         if self._basis is not None:
-            turned = np.empty_like(z)
+            moved = np.empty_like(z)
             for j in np.unique(k):
-                turned[k == j] = z[k == j] @ self._basis[j].T
-            z = turned
+                moved[k == j] = turned(z[k == j], self._basis[j].T)
+            z = moved
         return self.means[k] + z
 
     def noised(self, kernel):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays import finite, frozen, like
+from .._arrays import finite, frozen, like, turned
 from . import _common as common
 from ._common import on_the_line, rows, trusted
 from .gaussian import Gaussian
@@ -128,8 +128,11 @@ class Rotated:
         return self._back_matrices(self.law.score_jacobian(self.turn(x))).reshape(*shape, self.dim, self.dim)
 
     def sample(self, n, seed):
-        """(n, d) draws: those of ``law``, turned back."""
-        return self.back(self.law.sample(n, seed))
+        """(n, d) draws: those of ``law``, turned back. Growing n keeps the first rows."""
+        y = self.law.sample(n, seed)
+        for v in reversed(self._mirrors):
+            y = y - 2 * turned(y, v[:, None]) * v
+        return y
 
     def noised(self, kernel):
         """The noised law, turned."""
