@@ -7,9 +7,9 @@ from numba import njit
 from scoresde import grid, scheme, score
 from scoresde.engine.fused import need, program, run
 from scoresde.engine.lanes import chain, chain_py
-from scoresde.engine.normals import key, scratch
+from scoresde.engine.normals import key
 from scoresde.engine.simulate import simulate, trajectories
-from scoresde.engine.tiles import gather, normalise, part, squares
+from scoresde.engine.tiles import advance, gather, normalise, part, squares, weigh
 from scoresde.errors import NoMethod, NotTrusted
 from scoresde.kernel import Kernel, ornstein_uhlenbeck, variance_exploding
 from scoresde.laws import Empirical, Gaussian, GaussianMixture, Product, kernel_density
@@ -180,9 +180,9 @@ def test_bits_do_not_depend_on_number_threads_blocks_or_batch():
     one, two, three = (run(plan, lambda lo, hi: x[lo:hi], keep, 1, KEY, len(x), 2, "float64", threads=k) for k in (1, 2, 3))
     assert np.array_equal(one, two)
     assert np.array_equal(one, three)
-    for lanes in (32, 64, 96, 512):
+    for lanes in (64, 128, 192, 512):
         out = np.empty((1, 700, 2))
-        chain(out, x[:700].copy(), keep, *KEY, 0, lanes, scratch("float64"), *plan.table, *plan.compact)
+        chain(out, 700, x[:700].copy(), *KEY, keep, *KEY, 0, lanes, *plan.table, *plan.compact)
         assert np.array_equal(out[0], one[0, :700])
 
 
@@ -192,10 +192,10 @@ def test_the_compiled_kernel_is_its_python_text_bit_for_bit(d, count, kind, dtyp
     table = scheme.stochastic_heun(grid.uniform(1.0, 1, stop=0.1))
     plan = program(table, score.exact(mixture(d, count, kind)), d, dtype)
     x = np.random.default_rng(0).normal(size=(3, d)).astype(dtype)
-    slow, fast, words = np.zeros((1, 68, d), dtype), np.zeros((1, 68, d), dtype), scratch(dtype)
+    slow, fast = np.zeros((1, 68, d), dtype), np.zeros((1, 68, d), dtype)
     with np.errstate(over="ignore", invalid="ignore"):  # unsigned arithmetic wraps on purpose
-        chain_py(slow, x, np.array([-1, 0]), *KEY, 64, 32, words, *plan.table, *plan.compact)
-    chain(fast, x, np.array([-1, 0]), *KEY, 64, 64, words, *plan.table, *plan.compact)
+        chain_py(slow, 3, x, *KEY, np.array([-1, 0]), *KEY, 64, 32, *plan.table, *plan.compact)
+    chain(fast, 3, x, *KEY, np.array([-1, 0]), *KEY, 64, 64, *plan.table, *plan.compact)
     assert np.array_equal(slow, fast)
     assert not fast[0, :64].any()  # these particles belong to another call
     assert fast[0, 64:67].all()
@@ -205,21 +205,25 @@ def test_the_compiled_kernel_is_its_python_text_bit_for_bit(d, count, kind, dtyp
 def test_tiles_are_their_python_text_bit_for_bit(dtype):
     """Whole tiles and remainders, sums begun and continued, with and without weights."""
 
-    def everything(q, x, centres, weights, out, total, shift):
+    def everything(q, x, centres, weights, out, total, shift, top, weight, fade):
         squares(q, x, centres, None, 0, 6, 0, 5, 7, 128)
         squares(q, x, centres, None, 1, 5, 5, 7, 7, 128)
         squares(part(q, 128, 256), x, centres, weights, 0, 1, 0, 7, 7, 128)
-        gather(out, q, centres, 6, 7, 128, True)
-        gather(out, q, weights, 3, 7, 128, False)
+        weigh(q, top, total, weight, fade, shift, shift, weights, 4, 128, True)
+        weigh(part(q, 128, 512), top, total, weight, fade, shift, weights, weights, 3, 128, False)
+        gather(out, q, centres, 6, 0, 7, 7, 128, True)
+        gather(part(out, 256, 896), q, weights, 3, 2, 7, 7, 128, False)
         normalise(out, x, total, q, 0, shift, 7, 128)
         normalise(out, x, total, q, 128, shift, 6, 128)
+        advance(out, x, out, q, weights, 5, 0, 7, 7, 128, total, weight, shift, x.dtype.type(0.5), x.dtype.type(2), x.dtype.type(3))
 
     rng = np.random.default_rng(0)
-    sizes = (6 * 128, 7 * 128, 42, 42, 7 * 128, 128, 7)
+    sizes = (6 * 128, 7 * 128, 42, 42, 7 * 128, 128, 7, 128, 128, 128)
     slow = [rng.uniform(0.5, 2.0, size).astype(dtype) for size in sizes]
     slow[0][:] = np.nan  # what was there is not read
     fast = [x.copy() for x in slow]
-    everything(*slow)
+    with np.errstate(over="ignore"):  # unsigned arithmetic wraps on purpose
+        everything(*slow)
     njit(everything)(*fast)
     assert all(np.array_equal(x, y) for x, y in zip(slow, fast, strict=True))
     assert np.isfinite(slow[4]).all()

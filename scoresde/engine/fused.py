@@ -19,15 +19,15 @@ from ..laws import Empirical, Gaussian, GaussianMixture
 from ..score import Exact, Perturbed
 from . import loop
 from .lanes import chain, tile
-from .normals import scratch
-from .tiles import LINE
+from .normals import normals
+from .vectors import LANES
 
 __all__ = ["Program", "need", "program", "run"]
 
 _BLOCK = 49152  # bytes of a block's state and logits: they stay near the processor; results do not depend on it
 _LANES = 1024  # particles side by side at most
-_DRAWN = 1024  # normals made at once
-_TASK = 2**20  # bytes of the start that is handed to a thread at once, small enough for memory to be used again
+_TASK = 2**20  # bytes of a start that is handed to a thread at once, small enough for memory to be used again
+_TASKS = 8  # for each thread, so that none waits long for the last
 _FIELD = 32768  # numbers in a block that a field is called with
 _WORTH_A_THREAD = 200_000  # numbers times steps below which starting threads costs more than it brings
 
@@ -153,23 +153,29 @@ def _diagonal(covs):
 
 
 def run(program, start, keep, states, key, n, dim, dtype, threads=None):
-    """(states, n, dim): the y_{r+1} with keep[r] >= 0, at that place; start(lo, hi) gives rows lo..hi-1 of y_0.
+    """(states, n, dim): the y_{r+1} with keep[r] >= 0, at that place.
+
+    start: the key of standard normals, or (lo, hi) -> rows lo..hi-1 of y_0.
 
     ``threads``: None for as many as NUMBA_NUM_THREADS allows, where the work is worth them. The result does not depend on it.
     """
     out = np.empty((states, n, dim), dtype)
+    drawn = isinstance(start, tuple)
     if program.fields:
-        _row_by_row(program, start, keep, key, out)
+        first = (lambda lo, hi: normals(start, hi - lo, dim, first=lo)) if drawn else start
+        _row_by_row(program, first, keep, key, out)
         return out
     lanes = _lanes(n, dim, program.held, out.itemsize)
     if threads is None:
         threads = config.NUMBA_NUM_THREADS if n * dim * len(keep) >= _WORTH_A_THREAD else 1
     blocks = -(-n // lanes)
-    size = lanes * max(1, min(_TASK // (8 * dim * lanes), -(-blocks // (4 * threads)) if threads > 1 else blocks))
+    share = -(-blocks // (_TASKS * threads)) if threads > 1 else blocks
+    size = lanes * (share if drawn else max(1, min(_TASK // (8 * dim * lanes), share)))
 
     def task(lo):
-        first = np.array(start(lo, min(lo + size, n)), dtype=dtype, order="C")
-        chain(out, first, keep, *key, lo, lanes, scratch(dtype, max(_DRAWN, lanes)), *program.table, *program.compact)
+        count = min(size, n - lo)
+        first = np.empty((0, dim), dtype) if drawn else np.array(start(lo, lo + count), dtype=dtype, order="C")
+        chain(out, count, first, *(start if drawn else key), keep, *key, lo, lanes, *program.table, *program.compact)
 
     if threads == 1 or n <= size:
         for lo in range(0, n, size):
@@ -182,15 +188,14 @@ def run(program, start, keep, states, key, n, dim, dtype, threads=None):
 
 def _lanes(n, dim, held, itemsize):
     """Particles in a block: whole tiles, so many that the block stays in cache, or that there are; held: components in a tile."""
-    whole = LINE // itemsize
-    return max(whole, min(_LANES // whole, _BLOCK // (itemsize * (dim + held) * whole), -(-n // whole)) * whole)
+    unit = LANES * 8 // itemsize
+    return max(1, min(_LANES // unit, _BLOCK // (itemsize * (dim + held) * unit), -(-n // unit))) * unit
 
 
 def _row_by_row(program, start, keep, key, out):
     """Fill out (states, n, d) by the reference recurrence over blocks in cache, the exact part of the score compiled."""
     _, n, dim = out.shape
     lanes = _lanes(n, dim, program.held, out.itemsize)
-    words = scratch(out.dtype, max(_DRAWN, lanes))
     m, v, offset, *rest = program.compact
     row = {float(program.source.score_times[r]): r for r in np.flatnonzero(program.source.used)}
     zero, one = np.zeros((1, 1), out.dtype), np.ones((1, 1), out.dtype)
@@ -199,7 +204,7 @@ def _row_by_row(program, start, keep, key, out):
     def score(t, x):
         r, s = row[t], np.empty((1, *x.shape), out.dtype)
         at = (m[r : r + 1], v[r : r + 1], offset[r % len(offset) : r % len(offset) + 1])
-        chain(s, x, np.zeros(1, np.int64), *key, 0, lanes, words, *once, *at, *rest)
+        chain(s, len(x), x, *key, np.zeros(1, np.int64), *key, 0, lanes, *once, *at, *rest)
         for size, field in program.fields:
             s[0] += size * loop.evaluate(field, t, x)
         return s[0]

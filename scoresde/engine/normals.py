@@ -20,19 +20,20 @@ from numba.core import cgutils
 from numba.extending import intrinsic, overload, register_jitable
 
 from .._arrays import seed_words
-from .elementary import _TWO52, _TWO52_BITS, _U12, circle, circle32, log, log32, value
+from .elementary import _TWO52, _TWO52_BITS, _U12, circle, circle32, minus_two_log, minus_two_log32
+from .vectors import BYTES, SIDE, Vectors, constant, halves, join, number, splat, spread, sqrt, store, value, widen
 
-__all__ = ["fill", "key", "normals", "philox", "raw", "scratch", "table", "table_py", "uniforms"]
+__all__ = ["fill", "key", "normals", "philox", "raw", "table", "table_py", "uniforms"]
 
 _LANES = 1024  # normals made in one go; results do not depend on it
-_GROUP = 8  # pairs whose words are made side by side
+_GROUP = BYTES // 8  # pairs in a vector of words
 _SQUARE = 16  # coordinates made at once, so that whole cache lines of points are written
 _ROWS = 8  # points written side by side: no more than the first-level cache has places for addresses a power of two apart
 
 _U32, _LOW = np.uint64(32), np.uint64(0xFFFFFFFF)
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)  # multipliers and key increments of Philox4x32
 _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
-_S1, _F_STEP, _F_HALF, _F_MINUS2 = np.uint32(1), np.float32(2.0**-31), np.float32(2.0**-32), np.float32(-2)
+_S1, _S2, _S30, _F_HALF = np.uint32(1), np.uint32(2), np.uint32(30), np.float32(0.5)
 _BESIDE = 0xFFFFFFFF  # the coordinate that no normal has
 
 
@@ -42,155 +43,132 @@ def key(seed, purpose):
     return np.uint64(words[0]), np.uint64(words[1])
 
 
-# ---- words: integers in Python, explicit vectors for the compiler, whose vectoriser does not find all of them -----------------------------
+# ---- texts, for numbers and vectors; see :mod:`.vectors` ------------------------------------------------------------------------------
 
 
 def philox(c0, c1, c2, c3, k0, k1):
-    """Ten rounds of Philox4x32 on a counter and a key, all uint64 below 2^32; two words of 64 bits, the low halves first."""
+    """Ten rounds of Philox4x32 on a counter and a key, all uint64 below 2^32: four words in the low halves, with rubbish above."""
     for _ in range(10):
-        left, right = _M0 * c0, _M1 * c2
-        c0, c1, c2, c3 = (right >> _U32) ^ c1 ^ k0, right & _LOW, (left >> _U32) ^ c3 ^ k1, left & _LOW
+        left, right = (c0 & _LOW) * _M0, (c2 & _LOW) * _M1
+        c0, c1, c2, c3 = (right >> _U32) ^ c1 ^ k0, right, (left >> _U32) ^ c3 ^ k1, left
         k0, k1 = (k0 + _W0) & _LOW, (k1 + _W1) & _LOW
-    return c0 | (c1 << _U32), c2 | (c3 << _U32)
+    return c0, c1, c2, c3
 
 
-def _draw(words, pairs, count, k0, k1, pair, row, coordinate):
-    """Overwrite words (rows, count pairs) with those of so many coordinates, from ``pair`` on; pairs a multiple of 8.
-
-    uint64: the word of u and the word of the angle. uint32: the leading half of the first, bits 2 to 33 of the second, its leading half.
-    """
-    row = np.uint64(int(row) & 0xFFFFFFFF)
-    for i in range(count * pairs):
-        p, j = int(pair) + i % pairs, np.uint64(int(coordinate) + i // pairs)
-        first, second = philox(np.uint64(p & 0xFFFFFFFF), row, j, np.uint64(p >> 32), k0, k1)
-        if words.dtype == np.uint64:
-            words[0, i], words[1, i] = first, second
-        else:
-            words[0, i], words[1, i], words[2, i] = first >> _U32, (second << np.uint64(2)) >> _U32, second >> _U32
+def pair64(c0, c1, c2, c3):
+    """The two normals of four words, float64."""
+    r = sqrt(minus_two_log(value((join(c0, c1) >> _U12) | _TWO52_BITS) - (_TWO52 - 0.5)))
+    cosine, sine = circle(join(c2, c3))
+    return r * cosine, r * sine
 
 
-@intrinsic
-def _draw_vectors(_context, words, pairs, count, k0, k1, pair, row, coordinate):
-    def emit(context, builder, signature, args):
-        kinds, b, int64, int32 = signature.args, builder, ir.IntType(64), ir.IntType(32)
-        vector, short = ir.VectorType(int64, _GROUP), ir.VectorType(int32, _GROUP)
-        array = context.make_array(kinds[0])(context, b, args[0])
-        stride = b.udiv(cgutils.unpack_tuple(b, array.strides)[0], array.itemsize)
-        pairs, count, k0, k1, pair, row, coordinate = (context.cast(b, x, kind, types.uint64) for x, kind in zip(args[1:], kinds[1:], strict=True))
-
-        def word(x):
-            return ir.Constant(int64, x)
-
-        def constant(x):
-            return ir.Constant(vector, [int(x)] * _GROUP)
-
-        def spread(x):
-            one = b.insert_element(ir.Constant(vector, ir.Undefined), x, ir.Constant(int32, 0))
-            return b.shuffle_vector(one, one, ir.Constant(short, [0] * _GROUP))
-
-        low, shift = constant(_LOW), constant(32)
-        keys = [[spread(b.and_(b.add(k, word(int(w) * r)), word(int(_LOW)))) for k, w in ((k0, _W0), (k1, _W1))] for r in range(10)]
-        rows, places = spread(b.and_(row, word(int(_LOW)))), ir.Constant(vector, list(range(_GROUP)))
-        with (
-            cgutils.for_range_slice(b, word(0), count, word(1), int64) as (j, _),
-            cgutils.for_range_slice(b, word(0), pairs, word(_GROUP), int64) as (at, _),
-        ):
-            p = b.add(spread(b.add(pair, at)), places)
-            c = [p, rows, spread(b.and_(b.add(coordinate, j), word(int(_LOW)))), b.lshr(p, shift)]
-            for k in keys:  # what stands above 32 bits is rubbish that a multiplication does not read
-                left, right = (b.mul(constant(m), b.and_(x, low)) for m, x in ((_M0, c[0]), (_M1, c[2])))
-                c = [b.xor(b.xor(b.lshr(right, shift), c[1]), k[0]), right, b.xor(b.xor(b.lshr(left, shift), c[3]), k[1]), left]
-            if kinds[0].dtype.bitwidth == 64:
-                out = [b.or_(b.and_(x, low), b.shl(y, shift)) for x, y in ((c[0], c[1]), (c[2], c[3]))]
-            else:
-                c1, c2, c3 = (b.trunc(x, short) for x in c[1:])
-                two, thirty = (ir.Constant(short, [x] * _GROUP) for x in (2, 30))
-                out = [c1, b.or_(b.shl(c3, two), b.lshr(c2, thirty)), c3]
-            to = b.add(b.mul(j, pairs), at)
-            for n, x in enumerate(out):
-                pointer = b.gep(array.data, [b.add(to, b.mul(stride, word(n)))])
-                b.store(x, b.bitcast(pointer, x.type.as_pointer()), align=kinds[0].dtype.bitwidth // 8)
-        return context.get_dummy_value()
-
-    return types.none(words, pairs, count, k0, k1, pair, row, coordinate), emit
+def pair32(c0, c1, c2, c3):
+    """The two normals of four words, float32: of the leading half of the first two, bits 2 to 33 of the others, and their leading half."""
+    quarter = halves(c3)
+    r = sqrt(minus_two_log32(number(halves(c1) >> _S1) + _F_HALF))
+    cosine, sine = circle32((quarter << _S2) | (halves(c2) >> _S30), quarter)
+    return r * cosine, r * sine
 
 
-@overload(_draw, jit_options={"forceinline": True})
-def _overload_draw(words, pairs, count, k0, k1, pair, row, coordinate):
-    return lambda words, pairs, count, k0, k1, pair, row, coordinate: _draw_vectors(words, pairs, count, k0, k1, pair, row, coordinate)
+# ---- loops over pairs ------------------------------------------------------------------------------------------------------------------
 
 
-# ---- Box–Muller --------------------------------------------------------------------------------------------------------------------------
-
-
-@register_jitable(forceinline=True)
-def _turn64(z, first, second):
-    for i in range(len(z) // 2):
-        u = (value((first[i] >> _U12) | _TWO52_BITS) - (_TWO52 - 0.5)) * (1.0 / _TWO52)
-        r = np.sqrt(-2.0 * log(u))
-        c, s = circle(second[i])
-        z[2 * i], z[2 * i + 1] = r * c, r * s
-
-
-@register_jitable(forceinline=True)
-def _turn32(z, first, place, quarter):
-    for i in range(len(z) // 2):
-        u = np.float32(np.int32(first[i] >> _S1)) * _F_STEP + _F_HALF
-        r = np.sqrt(_F_MINUS2 * log32(u))
-        c, s = circle32(place[i], quarter[i])
-        z[2 * i], z[2 * i + 1] = r * c, r * s
-
-
-def _turn(z, words):
-    if z.dtype == np.float64:
-        _turn64(z, words[0], words[1])
-    else:
-        _turn32(z, words[0], words[1], words[2])
-
-
-@overload(_turn)
-def _overload_turn(z, words):
-    if z.dtype.name == "float64":
-        return lambda z, words: _turn64(z, words[0], words[1])
-    return lambda z, words: _turn32(z, words[0], words[1], words[2])
-
-
-@register_jitable
-def fill(z, words, k0, k1, particle, row, coordinate, lanes):
+def fill(z, k0, k1, particle, row, coordinate, lanes):
     """Overwrite z (c lanes,) with the normals of the coordinates coordinate, ..., coordinate + c - 1 at one row.
 
-    The particles are particle, ..., particle + lanes - 1; particle even, lanes a multiple of 16. words: scratch, (2, c lanes / 2 at least)
-    uint64 for float64 and (3, ...) uint32 for float32, the type of z.
+    The particles are particle, ..., particle + lanes - 1; particle even, lanes a multiple of 16.
     """
-    _draw(words, lanes // 2, len(z) // lanes, k0, k1, particle // 2, row, coordinate)
-    _turn(z, words)
+    pair = pair64 if z.dtype == np.float64 else pair32
+    for i in range(0, len(z), 2):
+        z[i], z[i + 1] = pair(*_words(particle + i % lanes, row, int(coordinate) + i // lanes, k0, k1))
 
 
-def scratch(dtype, normals=_LANES):
-    """The words that :func:`fill` needs for so many normals, every row from a whole cache line on."""
-    rows, kind, size = (2, np.uint64, 8) if np.dtype(dtype) == np.float64 else (3, np.uint32, 4)
-    count = -(-normals // 128) * 64  # pairs
-    memory = np.empty(rows * count * size + 64, np.uint8)
-    skip = -memory.ctypes.data % 64
-    return memory[skip : skip + rows * count * size].view(kind).reshape(rows, count)
+def words(out, k0, k1, particle, row, coordinate):
+    """Overwrite out (n,) uint64, n a multiple of 16, with what the float64 normals read: the words of u and of the angle in turn."""
+    for i in range(0, len(out), 2):
+        c = _words(particle + i, row, coordinate, k0, k1)
+        out[i], out[i + 1] = join(c[0], c[1]), join(c[2], c[3])
 
 
-def table_py(out, words, k0, k1, first, row):
-    """Overwrite out (n, d) with the normals of the particles first, ..., first + n - 1 at one row.
+def _words(particle, row, coordinate, k0, k1):
+    p = int(particle) // 2
+    return philox(*map(np.uint64, (p & 0xFFFFFFFF, int(row) & 0xFFFFFFFF, int(coordinate) & 0xFFFFFFFF, p >> 32)), k0, k1)
 
-    words: scratch as in :func:`fill`, for 16 particles times min(d, 16) coordinates at least.
-    """
+
+def _in_pairs(text, count):
+    """An emitter of the loop that writes both results of text(words of a pair) side by side, for so many vectors at once."""
+
+    def emit(context, builder, signature, args):
+        widen(builder)
+        builder.function.attributes.add("noinline")  # two such loops in one function share registers to the harm of both
+        b, array = builder, context.make_array(signature.args[0])(context, builder, args[0])
+        k0, k1, particle, row, coordinate, lanes = (
+            context.cast(b, x, kind, types.uint64) for x, kind in zip(args[1:], signature.args[1:], strict=True)
+        )
+        length, first = cgutils.unpack_tuple(b, array.shape)[0], b.udiv(particle, constant(2))
+        pairs, low = b.udiv(lanes, constant(2)), constant(int(_LOW))
+        places = ir.Constant(ir.VectorType(ir.IntType(64), _GROUP), list(range(_GROUP)))
+        with (
+            cgutils.for_range_slice(b, constant(0), b.udiv(length, lanes), constant(1), ir.IntType(64)) as (j, _),
+            cgutils.for_range_slice(b, constant(0), pairs, constant(count * _GROUP), ir.IntType(64)) as (at, _),
+        ):
+            here = b.add(first, at)
+            pair = Vectors(b, [b.add(splat(b, b.add(here, constant(i * _GROUP)), _GROUP), places) for i in range(count)])
+            row_, column, k0_, k1_ = (spread(b, x, count) for x in (b.and_(row, low), b.and_(b.add(coordinate, j), low), k0, k1))
+            even, odd = text(*philox(pair, row_, column, pair >> _U32, k0_, k1_))
+            width, both = even.width, ir.VectorType(ir.IntType(32), even.width)
+            orders = [ir.Constant(both, [i for k in range(h, h + width // 2) for i in (k, k + width)]) for h in (0, width // 2)]
+            parts = [b.shuffle_vector(x, y, order) for x, y in zip(even.parts, odd.parts, strict=True) for order in orders]
+            store(Vectors(b, parts), b.gep(array.data, [b.mul(constant(2), b.add(b.mul(j, pairs), at))]))
+        return context.get_dummy_value()
+
+    return emit
+
+
+def _loop(emitters):
+    @intrinsic
+    def loop(_context, out, k0, k1, particle, row, coordinate, lanes):
+        return types.none(out, k0, k1, particle, row, coordinate, lanes), emitters[out.dtype]
+
+    return register_jitable(lambda out, k0, k1, particle, row, coordinate, lanes: loop(out, k0, k1, particle, row, coordinate, lanes))
+
+
+_kinds = ((types.float64, pair64), (types.float32, pair32), (types.uint64, lambda c0, c1, c2, c3: (join(c0, c1), join(c2, c3))))
+_many, _few = (_loop({kind: _in_pairs(text, count) for kind, text in _kinds}) for count in (SIDE, 1))
+
+
+@overload(fill)
+def _overload_fill(z, k0, k1, particle, row, coordinate, lanes):
+    def compiled(z, k0, k1, particle, row, coordinate, lanes):
+        if lanes % (2 * SIDE * _GROUP):
+            _few(z, k0, k1, particle, row, coordinate, lanes)
+        else:
+            _many(z, k0, k1, particle, row, coordinate, lanes)
+
+    return compiled
+
+
+@overload(words)
+def _overload_words(out, k0, k1, particle, row, coordinate):
+    return lambda out, k0, k1, particle, row, coordinate: _few(out, k0, k1, particle, row, coordinate, len(out))
+
+
+# ---- normals of points -----------------------------------------------------------------------------------------------------------------
+
+
+def table_py(out, k0, k1, first, row):
+    """Overwrite out (n, d) with the normals of the particles first, ..., first + n - 1 at one row."""
     n, d = out.shape
     skip = first % 2  # a pair is made together
     step = min(d, _SQUARE)
-    most = 2 * words.shape[1] // step // (2 * _GROUP) * 2 * _GROUP
+    most = min(_LANES // step, n + skip + 15) // 16 * 16
     lanes = np.empty(step * most, out.dtype)
     for low in range(0, n + skip, most):
         a, b = max(low - skip, 0), min(low + most - skip, n)
-        width = -(-(b + skip - low) // (2 * _GROUP)) * 2 * _GROUP
+        width = -(-(b + skip - low) // 16) * 16
         for j in range(0, d, step):
             count = min(step, d - j)
-            fill(lanes[: count * width], words, k0, k1, first - skip + low, row, j, width)
+            fill(lanes[: count * width], k0, k1, first - skip + low, row, j, width)
             for near in range(a, b, _ROWS):
                 for k in range(count):
                     for i in range(near, min(near + _ROWS, b)):
@@ -203,8 +181,7 @@ table = njit(table_py, cache=True, error_model="numpy", nogil=True)
 def normals(key, n, d, *, row=0, first=0, dtype=np.float64):
     """(n, d) standard normals of particles first, ..., first + n - 1 at one row. Particle i depends on (key, i, row) alone."""
     out = np.empty((n, d), dtype)
-    step = min(d, _SQUARE)
-    table(out, scratch(dtype, step * min(-(-(n + 1) // 16) * 16, max(16, _LANES // step // 16 * 16))), *key, first, row)
+    table(out, *key, first, row)
     return out
 
 
@@ -216,13 +193,13 @@ def uniforms(key, n, *, row=0, first=0):
 
 def raw(key, n, *, row=0, coordinate=0, first=0):
     """(n,) words of 64 bits as the float64 normals read them, those of u and of the angle in turn, from the pair ``first`` on."""
-    words = scratch(np.float64, -(-n // 16) * 16)
-    _words(words, *key, first, row, coordinate)
-    return words.T.ravel()[:n]
+    out = np.empty(-(-n // 16) * 16, np.uint64)
+    _words_table(out, *key, 2 * first, row, coordinate)
+    return out[:n]
 
 
-def _words_py(words, k0, k1, first, row, coordinate):
-    _draw(words, words.shape[1], 1, k0, k1, first, row, coordinate)
+def _words_table_py(out, k0, k1, particle, row, coordinate):
+    words(out, k0, k1, particle, row, coordinate)
 
 
-_words = njit(_words_py, cache=True, error_model="numpy", nogil=True)
+_words_table = njit(_words_table_py, cache=True, error_model="numpy", nogil=True)

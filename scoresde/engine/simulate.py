@@ -144,7 +144,7 @@ def _run(chain, keep, states):
     if chain.program is not None and chain.torch is not None:
         out = gpu.run(chain.program, chain.start_key or chain.start, keep, states, chain.key, n, dim, chain.dtype, chain.device)
     elif chain.program is not None:
-        out = run(chain.program, chain.start, keep, states, chain.key, n, dim, chain.dtype)
+        out = run(chain.program, chain.start_key or chain.start, keep, states, chain.key, n, dim, chain.dtype)
         if states > 1:
             for lo in range(0, n, chain.batch):
                 out[0, lo : lo + chain.batch] = chain.start(lo, min(lo + chain.batch, n))

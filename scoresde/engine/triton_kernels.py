@@ -12,14 +12,14 @@ constants carry \log_2 e), so that 2^x, which the hardware has, replaces e^x.
 import triton
 import triton.language as tl
 
-from .elementary import _COS_F, _LN2_F, _LN2_LOW_F, _LOG_F, _SIN_F
+from .elementary import _COS_F, _LN4_F, _LN4_LOW_F, _LOG_F, _SIN_F
 
 __all__ = ["advance", "chains", "draw", "weigh"]
 
 _L0, _L1, _L2 = (tl.constexpr(float(p)) for p in _LOG_F)
 _S0, _S1, _S2, _S3 = (tl.constexpr(float(p)) for p in _SIN_F)
 _C0, _C1, _C2, _C3 = (tl.constexpr(float(p)) for p in _COS_F)
-_LN2, _LN2_LOW = tl.constexpr(float(_LN2_F)), tl.constexpr(float(_LN2_LOW_F))
+_LN4, _LN4_LOW = tl.constexpr(float(_LN4_F)), tl.constexpr(float(_LN4_LOW_F))  # minus
 
 
 # ---- normals -------------------------------------------------------------------------------------------------------------------------
@@ -41,32 +41,31 @@ def philox(pair, row, coordinate, k0, k1):
 def _radius_and_arc(c0, c1, c2, c3, KIND: tl.constexpr):
     r"""\sqrt{-2 \log u}, and the cosine and sine of the angle in [-\pi/4, \pi/4): the texts of :mod:`.elementary`."""
     if KIND == tl.float32:
-        u = (c1 >> 1).to(tl.int32).to(tl.float32) * 2.0**-31 + 2.0**-32
-        shifted = u.to(tl.uint32, bitcast=True) + (0x3F800000 - 0x3F3504F3)
-        k = ((shifted >> 23).to(tl.int32) - 127).to(tl.float32)
-        f = ((shifted & 0x007FFFFF) + 0x3F3504F3).to(tl.float32, bitcast=True) - 1.0
-        s = tl.div_rn(f, f + 2.0)
+        shifted = ((c1 >> 1).to(tl.int32).to(tl.float32) + 0.5).to(tl.uint32, bitcast=True) + (0x3F800000 - 0x3F3504F3)
+        k = ((shifted >> 23).to(tl.int32) - (127 + 31)).to(tl.float32)
+        f = 2.0 - ((shifted & 0x007FFFFF) + 0x3FB504F3).to(tl.float32, bitcast=True)
+        s = tl.div_rn(f, f - 4.0)
         z = s * s
         p = tl.fma(tl.fma(z, _L0, _L1), z, _L2)
-        log = tl.fma(k, _LN2, tl.fma(k, _LN2_LOW, tl.fma(-s, f - z * p, f)))
+        squared = tl.fma(k, _LN4, tl.fma(k, _LN4_LOW, tl.fma(-s, tl.fma(z, p, f), f)))
         x = (((c3 << 2) | (c2 >> 30)) ^ 0x80000000).to(tl.int32, bitcast=True).to(tl.float32) * 2.0**-32
         z = x * x
         sine = x * tl.fma(tl.fma(tl.fma(z, _S0, _S1), z, _S2), z, _S3)
         cosine = tl.fma(tl.fma(tl.fma(tl.fma(z, _C0, _C1), z, _C2), z, _C3), z, 1.0)
-        return tl.sqrt_rn(log * -2.0), cosine, sine
+        return tl.sqrt_rn(squared), cosine, sine
     else:
         zero = tl.full(c0.shape, 0.0, tl.float64)  # zero + p: a coefficient in float64; as it stands it would be rounded to float32
-        u = ((c1.to(tl.int64) << 20 | (c0 >> 12).to(tl.int64)).to(tl.float64) + 0.5) * 2.0**-52
-        shifted = u.to(tl.uint64, bitcast=True) + (0x3FF0000000000000 - 0x3FE6A09E667F3BCD)
-        k = ((shifted >> 52).to(tl.int64) - 1023).to(tl.float64)
-        f = ((shifted & 0x000FFFFFFFFFFFFF) + 0x3FE6A09E667F3BCD).to(tl.float64, bitcast=True) - 1.0
-        s = f / (f + 2.0)
+        shifted = ((c1.to(tl.int64) << 20 | (c0 >> 12).to(tl.int64)).to(tl.float64) + 0.5).to(tl.uint64, bitcast=True)
+        shifted += 0x3FF0000000000000 - 0x3FE6A09E667F3BCD
+        k = ((shifted >> 52).to(tl.int64) - (1023 + 52)).to(tl.float64)
+        f = 2.0 - ((shifted & 0x000FFFFFFFFFFFFF) + 0x3FF6A09E667F3BCD).to(tl.float64, bitcast=True)
+        s = f / (f - 4.0)
         z = s * s
         w = z * z
-        p = tl.fma(w, zero + 0.14617807153417325, tl.fma(z, zero + 0.15331611722055008, zero + 0.1818289243253687))
-        p = tl.fma(p, w, tl.fma(z, zero + 0.22222211089379496, zero + 0.28571428626253836))
-        p = tl.fma(p, w, tl.fma(z, zero + 0.3999999999989889, zero + 0.666666666666667))
-        log = tl.fma(k, zero + 0.6931471805599453, tl.fma(k, zero + 2.319046813846299e-17, tl.fma(-s, f - z * p, f)))
+        p = tl.fma(w, zero + 0.2923561430683465, tl.fma(z, zero + 0.30663223444110016, zero + 0.3636578486507374))
+        p = tl.fma(p, w, tl.fma(z, zero + 0.4444442217875899, zero + 0.5714285725250767))
+        p = tl.fma(p, w, tl.fma(z, zero + 0.7999999999979778, zero + 1.333333333333334))
+        squared = tl.fma(k, zero - 1.3862943611198906, tl.fma(k, zero - 4.638093627692598e-17, tl.fma(-s, tl.fma(z, p, f), f)))
         x = (((c3 & 0x3FFFFFFF).to(tl.int64) << 22 | (c2 >> 10).to(tl.int64)).to(tl.float64) - (2.0**51 - 0.5)) * 2.0**-52
         z = x * x
         w = z * z
@@ -77,7 +76,7 @@ def _radius_and_arc(c0, c1, c2, c3, KIND: tl.constexpr):
         p = tl.fma(w, zero - 6.32939064877311e-09, tl.fma(z, zero + 4.710678366340137e-07, zero - 2.520203902702769e-05))
         p = tl.fma(p, w, tl.fma(z, zero + 0.0009192602745467278, zero - 0.020863480763340766))
         p = tl.fma(p, w, tl.fma(z, zero + 0.2536695079010478, zero - 1.2337005501361697))
-        return tl.sqrt(log * -2.0), tl.fma(p, z, zero + 1.0), sine
+        return tl.sqrt(squared), tl.fma(p, z, zero + 1.0), sine
 
 
 @triton.jit
