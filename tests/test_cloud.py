@@ -132,7 +132,7 @@ def test_deposits_are_the_sums_of_gaussians_that_they_stand_for():
     a, w, var, dx, reach = rng.uniform(-1, 1, 25), rng.random(25), 0.03, 0.06, 41
     cls = np.arange(25) & 3
     x0 = a.min() - (reach + 1) * dx
-    m = int((a.max() - a.min()) / dx) + 2 * reach + 12
+    m = int((a.max() - a.min()) / dx) + 2 * reach + 20
     plain, compiled = np.zeros((4, m)), np.zeros((4, m))
     taps.deposit_py(a, w, cls, var, dx, x0, reach, plain)
     taps.deposit(a, w, cls, var, dx, x0, reach, compiled)
@@ -147,7 +147,24 @@ def test_deposits_are_the_sums_of_gaussians_that_they_stand_for():
     assert all(np.allclose(p, c, rtol=1e-12) for p, c in zip(*parts, strict=True))
     assert parts[0][1].sum() == pytest.approx(1, abs=1e-14) and parts[0][5] == pytest.approx(w.sum(), rel=1e-13)
     rows = [np.zeros((4, m)) for _ in range(2)]
-    table = np.exp(-np.linspace(0, 3, 16))
+    table, first, ratio, start = np.exp(-np.linspace(0, 3, 23)), w[:3], 1 + 0.1 * a[:3], np.array([0, 5, 15])
     for f, out in zip((taps.taps_py, taps.taps), rows, strict=True):
-        f(w[:3], 1 + 0.1 * a[:3], np.array([0, 5, 9]), cls[:3], table, out)
+        f(first, ratio, start, cls[:3], table, 16, out)
     assert np.allclose(*rows, rtol=1e-13)
+    for j, aligned in enumerate((0, 0, 8)):  # the row begins at a multiple of 8, the table where it then stands
+        row = first[j] * ratio[j] ** np.arange(16) * table[7 - (start[j] - aligned) :][:16]
+        assert np.allclose(rows[0][j, aligned : aligned + 16], row, rtol=1e-13)
+        assert not rows[0][j, :aligned].any() and not rows[0][j, aligned + 16 :].any()
+
+
+def test_a_law_on_a_grid_fits_and_too_many_nodes_are_not_made():
+    rng = np.random.default_rng(3)
+    a, w = rng.normal(size=40), np.full(40, 1 / 40)
+    for shift in (0.0, 0.37):
+        m, (x, q, cls, *_, total, _) = taps.on_grid(a, w, np.arange(40) & 3, 0.04, 0.1, shift, 20, 1e-44, 10_000)
+        assert m < 200 and abs(total - 1) <= 1e-13  # nothing was left out
+        assert x[0] < a.min() - 1.9 and x[-1] > a.max() + 1.9
+        assert ((x - x[0]) / 0.1 == pytest.approx(np.rint((x - x[0]) / 0.1), abs=1e-9)) and (np.diff(cls) % 4 == 1).all()
+        cloud = Cloud.of(a, w, 0.04)
+        assert q / 0.1 == pytest.approx(np.exp(cloud.log_density(x)), rel=1e-11, abs=1e-15)
+    assert taps.on_grid(a, w, np.arange(40) & 3, 0.04, 0.1, 0.0, 20, 1e-44, 50)[0] > 50

@@ -13,6 +13,7 @@ the nodes get wrong is seen, and extrapolated to what all of them do. Markov ker
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ from ..laws.cloud import Cloud
 from ..laws.line import Line, Outer
 from .chain import evolve
 from .lagrange import push
-from .taps import collect, deposit
+from .taps import on_grid
 
 __all__ = ["COARSE", "Spread", "blocks_of", "propagate_line", "subdivided"]
 
@@ -167,7 +168,7 @@ def _step(table, score, runs, grid, block, plan, wish, must, finest, scale):
     for _ in range(8):
         new = _advance(table, score, runs[0], grid, block, scale)
         ahead = _deposit(new[1], min(plan, 1.3 * grid.dx), 0.37)
-        excess, better = judge(ahead, grid.dx, wish, must, 0.0 if _torn(new[1]) else finest)
+        excess, better = judge(ahead, grid.dx, wish, must, finest, partial(_torn, new[1]))
         if excess <= 1.0:
             break
         grid = _deposit(runs[1], max(min(better, 0.9 * grid.dx), 0.3 * grid.dx), 0.37)
@@ -182,7 +183,7 @@ def _first(table, score, start, block, scale):
         return tuple(spread.runs([(x, w, None, math.inf)] * 2)) if block.inner is not None else tuple(spread.runs([(x, w, None, math.inf)])) * 2
     nodes, law, root = [], Outer(start), math.sqrt(block.var)
     for length in (2.0 * scale * root, 2.0 * scale * COARSE * root):
-        move = lambda x: _moved(table, score, block, x, np.exp(law.log_density(x)))  # noqa: E731
+        move = lambda x: _moved(table, score, block, x, [np.exp(law.log_density(x))])  # noqa: E731
         x, w, _ = resolved(move, subdivided(law.panels, length), 1.3 * length)
         w = w * np.exp(law.log_density(x))
         nodes.append((x[w > CUT], w[w > CUT], None, math.inf))
@@ -199,18 +200,22 @@ class Spread(NamedTuple):
 
     def runs(self, parts):
         """A Run for each of the (x, w, cls, steep): the law's nodes first, then its twin's. The score is called once for all."""
-        gap = None if self.block.inner is None else self.spacing(*parts[0][:2])
+        if self.block.inner is None:
+            a = _moved(self.table, self.score, self.block, np.concatenate([part[0] for part in parts]), [part[1] for part in parts])
+            ends = np.cumsum([len(part[0]) for part in parts])
+            return [Run(a[j - len(w) : j], w, self.block.var, cls, steep) for j, (_, w, cls, steep) in zip(ends, parts, strict=True)]
+        gap = self.spacing(*parts[0][:2])
         values = [_normal_nodes(gap, COARSE**k) for k in range(len(parts))]
         pairs = list(zip(parts, values, strict=True))
         x = np.concatenate([np.tile(x, len(v)) for (x, *_), (v, _) in pairs])
         w = np.concatenate([np.outer(u, w).ravel() for (_, w, *_), (_, u) in pairs])
         z = np.concatenate([np.repeat(v, len(x)) for (x, *_), (v, _) in pairs])
-        if gap is not None and len(x) > POINTS:
+        if len(x) > POINTS:
             raise NotTrusted(
                 f"propagate: a cloud of {len(x):.1e} points would be needed, at most {POINTS} are kept: a step's noise moves its own end too far; "
                 "use smaller steps, or simulate(table, score, n=..., seed=...)"
             )
-        a = _moved(self.table, self.score, self.block, x, w, z)
+        a = _moved(self.table, self.score, self.block, x, [w], z)
         out, i = [], 0
         for (x, _, cls, steep), (v, _) in pairs:
             j = i + len(x) * len(v)
@@ -221,16 +226,14 @@ class Spread(NamedTuple):
     def spacing(self, x, w):
         """Of the inner noise: so that the images of neighbours are as far apart as the fresh noise bridges."""
         z = np.linspace(-5.0, 5.0, 41)
-        a = _moved(self.table, self.score, self.block, np.tile(x, len(z)), np.tile(w, len(z)), np.repeat(z, len(x))).reshape(len(z), -1)
+        a = _moved(self.table, self.score, self.block, np.tile(x, len(z)), [w] * len(z), np.repeat(z, len(x))).reshape(len(z), -1)
         seen = np.outer(np.exp(-0.5 * z[1:] ** 2), w / w.max()) > 1e-10
         steep = float(np.abs(np.diff(a, axis=0))[seen].max()) / (z[1] - z[0])
         return self.scale * min(FINEST, BRIDGED * math.sqrt(self.block.var) / max(steep, 1e-300))
 
 
 def _normal_nodes(gap, coarser):
-    """(nodes, weights) of N(0, 1), a trapezoidal sum of spacing gap * coarser; the point 0 where there is nothing to integrate over."""
-    if gap is None:
-        return np.zeros(1), np.ones(1)
+    """(nodes, weights) of N(0, 1), a trapezoidal sum of spacing gap * coarser."""
     half = math.ceil(FAR / (gap * coarser))
     z = gap * coarser * np.arange(-half, half + 1)
     w = np.exp(-0.5 * z * z)
@@ -245,14 +248,15 @@ def subdivided(edges, longest):
     return np.append(np.concatenate(pieces), edges[-1])
 
 
-def _moved(table, score, block, x, density, z=None):
-    """Images of x under the block's map, with its inner noise z (None: 0) and without the fresh one.
+def _moved(table, score, block, x, weights, z=None):
+    """Images of x under the block's map, with its inner noise z (None: 0) and without the fresh one; ``weights``: arrays that make up x's.
 
     Where the law has no mass a score may fail (such nodes stay where they are); elsewhere NaN is refused.
     """
     y = evolve(table, score, block.r0, block.r1, x, None if block.inner is None or z is None else {block.inner: z})[-1]
-    bad = ~np.isfinite(y)
-    if bad.any():
+    fine = np.isfinite(y)
+    if not fine.all():
+        bad, density = ~fine, np.concatenate(weights)
         k = int(np.argmax(np.where(bad, density, -1.0)))
         if density[k] > 1e-20:
             raise ValueError(
@@ -273,18 +277,10 @@ def _deposit(run, dx, shift):
     """The law of a run on a uniform grid of spacing dx, staggered by ``shift`` of it."""
     root = math.sqrt(run.var)
     reach = int(min(REACH + run.steep * root, BAND) * root / dx) + 1
-    lo, hi = run.a.min(), run.a.max()
-    m = (hi - lo) / dx + 2 * reach + 12
-    if m > LIMIT:  # a few nodes without mass may have been thrown far out
-        inside = run.a[run.w > 1e-24]
-        lo, hi = inside.min(), inside.max()
-        m = (hi - lo) / dx + 2 * reach + 12
-        _affordable(m)
-    x0 = lo - (reach + 1 - shift) * dx
-    out = np.zeros((4, int(m)))
     cls = run.cls if run.cls is not None else np.zeros(len(run.a), dtype=np.int64)
-    deposit(run.a, run.w, cls, run.var, dx, x0, reach, out)
-    return Grid(dx, *collect(out, x0, dx, CUT))
+    m, found = on_grid(run.a, run.w, cls, run.var, dx, shift, reach, CUT, LIMIT)
+    _affordable(m)
+    return Grid(dx, *found)
 
 
 def _affordable(m):
@@ -295,8 +291,10 @@ def _affordable(m):
         )
 
 
-def judge(grid, dx, wish, must, finest):
+def judge(grid, dx, wish, must, finest, torn=lambda: False):
     r"""(predicted error of the grid before, of spacing dx, over what is allowed; the spacing that would meet it).
+
+    finest: the least spacing worth having, unless torn(), which is asked where kinks are seen.
 
     With every second node the sum at spacing 2 dx is off by ``half``, with every fourth by ``quarter``. A trapezoidal sum of an analytic
     function is off by C e^{-\lambda / dx}: those two give C and \lambda. Of one with kinks it is off by C dx^p.
@@ -308,7 +306,7 @@ def judge(grid, dx, wish, must, finest):
         return math.inf, 0.5 * dx  # not resolved at all
     rate = quarter / min(half, 0.9 * quarter)
     if rate < 10:  # algebraic: kinks or rounding noise in the score
-        error = half / rate
+        error, finest = half / rate, 0.0 if torn() else finest
         return (error / must if dx > finest else 0.0), max(dx * (must / error) ** (math.log(2) / math.log(rate)), finest)
     error = half / rate**2
     return 0.1 * error / wish, 4 * dx * math.log(rate) / (2 * math.log(quarter) - math.log(half) - math.log(wish))

@@ -114,7 +114,7 @@ def _summed(clouds, weights, dx):
     """((x, weights) of the new law on a uniform grid; (x0, dx, density there))."""
     inside = [c.a[c.w > 1e-24] for c in clouds]
     reach = [int(BAND * math.sqrt(c.var) / dx) + 1 for c in clouds]
-    margin = (max(reach) + 10) * dx
+    margin = (max(reach) + 18) * dx
     x0 = min(a.min() for a in inside) - margin
     out = np.zeros((1, int((max(a.max() for a in inside) + margin - x0) / dx) + 10))
     for c, weight, far in zip(clouds, weights, reach, strict=True):

@@ -10,12 +10,17 @@ import numpy as np
 from numba import njit
 
 from ..laws.cloud import FLAGS, fast_exp
+from .vectors import full_width
 
-__all__ = ["collect", "deposit"]
+__all__ = ["deposit", "on_grid"]
 
 
-def taps_py(first, ratio, start, cls, table, out):
-    """out[cls_j, start_j + l] += first_j ratio_j^l table_l: a row of taps by recurrence, eight at a time."""
+def taps_py(first, ratio, start, cls, table, size, out):
+    """out[cls_j, i_j + l] += first_j ratio_j^l table_{l + i_j - start_j + 7}, l < size, i_j the multiple of 8 at or below start_j.
+
+    A row of taps by recurrence, eight at a time; eights that begin anywhere would straddle cache lines, and wait for what the point before
+    has just written there.
+    """
     for j in range(first.size):
         row = out[cls[j]]
         r = ratio[j]
@@ -26,9 +31,10 @@ def taps_py(first, ratio, start, cls, table, out):
         p1, p2 = p0 * r, p0 * r2
         p3, p4 = p1 * r2, p0 * r4
         p5, p6, p7 = p1 * r4, p2 * r4, p3 * r4
-        i = start[j]
-        for block in range(table.size // 8):  # loads before stores, so that the eight become one vector
-            b = 8 * block
+        i = start[j] // 8 * 8
+        shift = 7 - (start[j] - i)
+        for block in range(size // 8):  # loads before stores, so that the eight become one vector
+            b = 8 * block + shift
             t0 = row[i] + p0 * table[b]
             t1 = row[i + 1] + p1 * table[b + 1]
             t2 = row[i + 2] + p2 * table[b + 2]
@@ -60,25 +66,26 @@ taps = njit(taps_py, error_model="numpy", fastmath=FLAGS)
 
 
 def deposit_py(a, w, cls, var, dx, x0, reach, out):
-    """out[cls_j, i] += w_j N(x_i; a_j, var) on x_i = x0 + i dx, ``reach`` nodes to either side; nodes that do not fit are left out."""
-    m, n = out.shape[1], a.size
-    table = np.empty((2 * reach + 8) // 8 * 8)
+    """out[cls_j, i] += w_j N(x_i; a_j, var) on x_i = x0 + i dx, ``reach`` nodes to either side and up to 14 more; what does not fit is left out."""
+    m, n, size = out.shape[1], a.size, (2 * reach + 15) // 8 * 8
+    table = np.empty(size + 7)
     norm = 1 / math.sqrt(2 * math.pi * var)
     c, g, inv = -0.5 / var, dx / var, 1 / dx
     for l in range(table.size):
-        d = (l - reach) * dx
+        d = (l - 7 - reach) * dx
         table[l] = norm * fast_exp(c * d * d)
     first, ratio, start = np.empty(n), np.empty(n), np.empty(n, dtype=np.int64)
     for j in range(n):
         t = (a[j] - x0) * inv
         k = np.rint(t)
         d = (t - k) * dx
-        first[j] = w[j] * fast_exp(c * d * d - reach * g * d)
+        begin = np.int64(k) - reach
+        first[j] = w[j] * fast_exp(c * d * d - (reach + begin % 8) * g * d)
         ratio[j] = fast_exp(g * d)
-        if k < reach or k - reach + table.size > m:
-            k, first[j] = reach, 0.0
-        start[j] = np.int64(k) - reach
-    taps(first, ratio, start, cls, table, out)
+        if k < reach or begin // 8 * 8 + size > m:
+            begin, first[j] = 0, 0.0
+        start[j] = begin
+    taps(first, ratio, start, cls, table, size, out)
 
 
 deposit = njit(deposit_py, error_model="numpy", fastmath=FLAGS, cache=True)
@@ -108,4 +115,31 @@ def collect_py(out, x0, dx, cut):
     return x[:n], w[:n], cls[:n], 0.5 * dx * half, 0.5 * dx * quarter, total, math.log(jump) / dx
 
 
-collect = njit(collect_py, error_model="numpy", fastmath=FLAGS, cache=True)
+collect = njit(collect_py, error_model="numpy", fastmath=FLAGS)
+
+
+def on_grid_py(a, w, cls, var, dx, shift, reach, cut, limit):
+    """(nodes of the grid, what :func:`collect_py` finds on it): the sum on a grid of spacing dx, staggered by ``shift`` of it, with ``reach``
+    nodes beyond the outermost points; more than ``limit`` nodes are not made."""
+    full_width()
+    lo, hi = math.inf, -math.inf
+    for j in range(a.size):
+        lo, hi = min(lo, a[j]), max(hi, a[j])
+    m = (hi - lo) / dx + 2 * reach + 20
+    if m > limit:  # a few nodes without mass may have been thrown far out
+        lo, hi = math.inf, -math.inf
+        for j in range(a.size):
+            if w[j] > 1e-24:
+                lo, hi = min(lo, a[j]), max(hi, a[j])
+        m = (hi - lo) / dx + 2 * reach + 20
+    x0 = lo - (reach + 1 - shift) * dx
+    wide = (int(m) // 8 + 1) * 8 if m <= limit else 0
+    memory = np.zeros(4 * wide + 8)
+    skip = (-memory.ctypes.data % 64) // 8
+    out = memory[skip : skip + 4 * wide].reshape(4, wide)  # every row from a cache line on
+    if m <= limit:
+        deposit(a, w, cls, var, dx, x0, reach, out)
+    return m, collect(out, x0, dx, cut)
+
+
+on_grid = njit(on_grid_py, error_model="numpy", fastmath=FLAGS, cache=True)

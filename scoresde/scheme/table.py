@@ -145,17 +145,21 @@ class Table:
     def segments(self):
         """[(r0, r1), ...]: the finest splitting of the rows such that rows r0..r1-1 depend on the past through y_{r0} alone."""
         cut = np.ones(self.rows + 1, dtype=bool)
-        looks, noise = _any(self.a) | _any(self.b), _any(self.c)
-        for r in range(self.rows):
-            # a lag j >= 1 reaches y_{r-j} (allowed to be the first of the segment), s_{r-j} likewise, z_{r-l} of a row inside
-            reach = max(np.flatnonzero(looks[r]).max(initial=0), np.flatnonzero(noise[r]).max(initial=0))
-            cut[r - reach + 1 : r + 1] = False
+        looks = _any(self.a) | _any(self.b)
+        # a lag j >= 1 reaches y_{r-j} (allowed to be the first of the segment), s_{r-j} likewise, z_{r-l} of a row inside
+        reach = np.maximum(*((x * np.arange(x.shape[1])).max(axis=1, initial=0) for x in (looks, self._noisy)))
+        for r in np.flatnonzero(reach):
+            cut[r - reach[r] + 1 : r + 1] = False
         edges = np.flatnonzero(cut)
         return list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
 
+    @cached_property
+    def _noisy(self):
+        return _any(self.c)
+
     def noise(self, r0, r1):
         """How noise enters rows r0..r1-1: "none"; "last" (fresh noise added after a deterministic map); "inside" (a later score sees it)."""
-        block = _any(self.c[r0:r1])
+        block = self._noisy[r0:r1]
         if not block.any():
             return "none"
         return "last" if not block[:-1].any() and not block[-1, 1:].any() else "inside"
