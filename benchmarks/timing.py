@@ -10,7 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 
 __all__ = [
-    "BLUE", "GREY", "INK", "ORANGE", "Spread", "best", "cores", "paint", "processor", "rounds", "seconds", "slope", "spread", "versions", "write",
+    "BLUE", "GREY", "INK", "ORANGE", "Spread", "best", "cores", "paint", "processor", "rounds", "seconds", "settle", "slope", "spread",
+    "versions", "write",
 ]  # fmt: skip
 
 INK, BLUE, ORANGE, GREY = "#222222", "#2a6fa8", "#c8611a", "#8a8a8a"
@@ -57,11 +58,23 @@ def best(call, runs=5, enough=1.0):
     return min(times)
 
 
+def settle(limit=2.0):
+    """Wait until no thread of this process is busy, at most ``limit`` seconds: the pools of some libraries spin long after their work, and would
+    take a core from whoever is timed next."""
+    began = time.perf_counter()
+    while time.perf_counter() - began < limit:
+        busy = time.process_time()
+        time.sleep(0.01)
+        if time.process_time() - busy < 1e-3:
+            return
+
+
 def rounds(calls, count):
     """{name: [seconds of each round]}: every round runs all of them, from another one on, so that what disturbs the machine disturbs all alike."""
     names, times = list(calls), {name: [] for name in calls}
     for i in range(count):
         for name in names[i % len(names) :] + names[: i % len(names)]:
+            settle()
             times[name].append(seconds(calls[name]))
     return times
 
