@@ -62,7 +62,8 @@ def taps_py(first, ratio, start, cls, table, size, out):
             i += 8
 
 
-taps = njit(taps_py, error_model="numpy", fastmath=FLAGS)
+# inlined, all of them: a copy of its own beside the one in a cached caller is optimised differently, and which runs would depend on the cache
+taps = njit(taps_py, error_model="numpy", fastmath=FLAGS, forceinline=True)
 
 
 def deposit_py(a, w, cls, var, dx, x0, reach, out):
@@ -88,6 +89,7 @@ def deposit_py(a, w, cls, var, dx, x0, reach, out):
     taps(first, ratio, start, cls, table, size, out)
 
 
+_deposit = njit(deposit_py, error_model="numpy", fastmath=FLAGS, forceinline=True)
 deposit = njit(deposit_py, error_model="numpy", fastmath=FLAGS, cache=True)
 
 
@@ -115,7 +117,7 @@ def collect_py(out, x0, dx, cut):
     return x[:n], w[:n], cls[:n], 0.5 * dx * half, 0.5 * dx * quarter, total, math.log(jump) / dx
 
 
-collect = njit(collect_py, error_model="numpy", fastmath=FLAGS)
+collect = njit(collect_py, error_model="numpy", fastmath=FLAGS, forceinline=True)
 
 
 def on_grid_py(a, w, cls, var, dx, shift, reach, cut, limit):
@@ -138,7 +140,7 @@ def on_grid_py(a, w, cls, var, dx, shift, reach, cut, limit):
     skip = (-memory.ctypes.data % 64) // 8
     out = memory[skip : skip + 4 * wide].reshape(4, wide)  # every row from a cache line on
     if m <= limit:
-        deposit(a, w, cls, var, dx, x0, reach, out)
+        _deposit(a, w, cls, var, dx, x0, reach, out)
     return m, collect(out, x0, dx, cut)
 
 
