@@ -23,7 +23,7 @@ from numba import njit
 from numba.extending import register_jitable
 
 from .normals import fill
-from .tiles import advance, gather, normalise, part, squares, weigh
+from .tiles import ROWS, advance, gather, normalise, part, squares, weigh
 from .vectors import fma, full_width, lanewise
 
 __all__ = ["chain", "chain_py", "tile"]
@@ -31,7 +31,6 @@ __all__ = ["chain", "chain_py", "tile"]
 _TILE = 16  # components whose logits are held at once
 _NEAR = 16384  # bytes of a block that are worked on at once, so that they stay in the first-level cache
 _CHUNK = 1024  # numbers whose score and noise are made in one go, about
-_ROW_TILE = 4  # coordinates that are gathered side by side
 _SQUARE, _ROWS = 16, 8  # coordinates and points copied at once between points and lanes: fewer lines than the first-level cache has in a set
 
 
@@ -186,7 +185,7 @@ def chain_py(out, n, start, s0, s1, keep, k0, k1, index, lanes, a, b, c, used, d
     full_width()
     d, kind, axes, full = start.shape[1], out.dtype, covs.shape[1], len(basis) > 0
     width, height = d * lanes, tile(len(means), d, full)
-    step = min(d, max(_ROW_TILE, _CHUNK // lanes // _ROW_TILE * _ROW_TILE))  # coordinates whose score, noise and state are made in one go
+    step = min(d, max(ROWS, _CHUNK // lanes // ROWS * ROWS))  # coordinates whose score, noise and state are made in one go
     states, scores, draws = a.shape[1], b.shape[1], c.shape[1]
     states += states > 1  # with lags one more, so that the new one never overwrites what is still read; without, it takes the old one's place
     # without memory of the noise it is used where it is made; without memory of the score, in one tile, the score is not even stored

@@ -23,9 +23,9 @@ from numba.np.arrayobj import populate_array
 from .elementary import exp, exp32
 from .vectors import BYTES, SIDE, Vectors, constant, fma, load, pointer, spread, store, where, widen
 
-__all__ = ["advance", "gather", "normalise", "part", "power", "squares", "weigh"]
+__all__ = ["ROWS", "advance", "gather", "normalise", "part", "power", "squares", "weigh"]
 
-_ROWS = 4  # components or coordinates in a tile
+ROWS = 4  # components or coordinates in a tile
 
 
 def power(x):
@@ -186,8 +186,8 @@ class _Tiles:
     def tiles(self, low, high, lanes, emit):
         """emit(row, rows, lane) over low..high-1 by fours, then one by one, and over the lanes."""
         b = self.builder
-        fours = b.add(low, b.and_(b.sub(high, low), constant(-_ROWS)))
-        for start, stop, rows in ((low, fours, _ROWS), (fours, high, 1)):
+        fours = b.add(low, b.and_(b.sub(high, low), constant(-ROWS)))
+        for start, stop, rows in ((low, fours, ROWS), (fours, high, 1)):
             with self.loop(start, stop, rows) as (row, _), self.loop(constant(0), lanes, SIDE * self.width) as (lane, _):
                 emit([b.add(row, constant(k)) for k in range(rows)], lane)
 

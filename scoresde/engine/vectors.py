@@ -225,12 +225,12 @@ def pointer(context, builder, kind, array):
     return context.make_array(kind)(context, builder, array).data
 
 
-def load(builder, place, count=SIDE, size=BYTES):
-    """Vectors of so many bytes from a place on."""
+def load(builder, place):
+    """Vectors from a place on."""
     kind = place.type.pointee
-    width = size // _bytes(kind)
+    width = BYTES // _bytes(kind)
     vector = ir.VectorType(kind, width).as_pointer()
-    places = [builder.bitcast(builder.gep(place, [constant(i * width)]), vector) for i in range(count)]
+    places = [builder.bitcast(builder.gep(place, [constant(i * width)]), vector) for i in range(SIDE)]
     return Vectors(builder, [builder.load(p, align=_bytes(kind)) for p in places])
 
 
@@ -242,9 +242,9 @@ def store(vectors, place):
         b.store(part, b.bitcast(at, part.type.as_pointer()), align=_bytes(kind))
 
 
-def spread(builder, x, count=SIDE, size=BYTES):
+def spread(builder, x, count=SIDE):
     """Vectors of a number in all places."""
-    return Vectors(builder, [splat(builder, x, size // _bytes(x.type))] * count)
+    return Vectors(builder, [splat(builder, x, BYTES // _bytes(x.type))] * count)
 
 
 def splat(builder, x, width):
